@@ -1,0 +1,124 @@
+#pragma once
+// The operations the engine itself is built on: reshape, expand_to, sum_to and add_same. Recorded like any other, so a
+// backward pass made of them can be differentiated again.
+//
+// An operation with structure is one struct: its name, sample calls for the tests, what its rule saves, and the rule. A rule
+// that says `rows_together` counts axes from the end and takes cotangents with a leading task axis.
+
+#include "espalier/autograd/sweep.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+template <class T>
+Tensor<T> expand_to(const Tensor<T>& x, const Shape& shape);
+template <class T>
+Tensor<T> reshape(const Tensor<T>& x, const Shape& shape);
+
+/// Throws when a tensor argument is undefined.
+template <class T>
+void require(const Tensor<T>& x, std::string_view op, std::string_view argument = "x") {
+  if (!x.defined()) fail(op, ": ", argument, " is an undefined tensor; give it values first");
+}
+
+/// The same values under another shape; shares the buffer.
+template <class T>
+struct Reshape {
+  static constexpr std::string_view name = "reshape";
+  static constexpr bool rows_together = true;
+  static void samples(auto&& check) {
+    check([](const auto& x) { return reshape(x[0], {3, 4}); }, {Shape{2, 6}});
+    check([](const auto& x) { return reshape(x[0], {0, 5}); }, {Shape{5, 0, 2}});
+  }
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+    sweep.emit(node, 0, reshape(g.value, g.value.shape().part(0, g.lead()) + node.in[0]->shape), g.labels);
+  }
+};
+/// x under another shape of equal size; one size may be -1 and is worked out. Shares the buffer.
+template <class T>
+Tensor<T> reshape(const Tensor<T>& x, const Shape& shape) {
+  require(x, "reshape");
+  if (shape.size() != x.size())
+    fail("reshape: x is ", x.shape(), " (", x.size(), " elements), shape is ", shape, " (", shape.size(), "); they must be equal");
+  Tensor<T> y = x.view(shape);
+  if (recorded(x)) record(y, Reshape<T>{}, x);
+  return y;
+}
+
+/// x repeated along missing axes and axes of size 1 (NumPy's broadcast_to).
+template <class T>
+struct ExpandTo {
+  static constexpr std::string_view name = "expand_to";
+  static constexpr bool rows_together = true;
+  static void samples(auto&& check) {
+    check([](const auto& x) { return expand_to(x[0], {2, 3, 4}); }, {Shape{3, 1}});
+    check([](const auto& x) { return expand_to(x[0], {5}); }, {Shape{}});
+  }
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {  // the engine sums the repeats
+    sweep.emit(node, 0, std::move(g.value), g.labels);
+  }
+};
+template <class T>
+Tensor<T> expand_to(const Tensor<T>& x, const Shape& shape) {
+  require(x, "expand_to");
+  if (!(broadcast(x.shape(), shape, "expand_to") == shape))
+    fail("expand_to: x is ", x.shape(), ", which does not repeat to ", shape);
+  if (x.shape() == shape) return x;
+  Tensor<T> y = Tensor<T>::empty(shape);
+  kernels::expand(shape, y.raw(), x.shape(), x.data());
+  if (recorded(x)) record(y, ExpandTo<T>{}, x);
+  return y;
+}
+
+/// x summed over the axes that broadcasting `shape` to x's shape repeats; the first `lead` axes of x stay.
+template <class T>
+struct SumTo {
+  static constexpr std::string_view name = "sum_to";
+  static constexpr bool rows_together = true;
+  static void samples(auto&& check) {
+    check([](const auto& x) { return sum_to(x[0], 0, {3, 1}); }, {Shape{2, 3, 4}});
+    check([](const auto& x) { return sum_to(x[0], 1, {4}); }, {Shape{2, 3, 4}});
+    check([](const auto& x) { return sum_to(x[0], 0, {}); }, {Shape{7}});
+  }
+  Shape aligned;  // the sum's shape with an axis of size 1 for every axis summed away
+
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+    const Shape rows = g.value.shape().part(0, g.lead());
+    sweep.emit(node, 0, expand_to(reshape(g.value, rows + aligned), rows + node.in[0]->shape), g.labels);
+  }
+};
+template <class T>
+Tensor<T> sum_to(const Tensor<T>& x, int lead, const Shape& shape) {
+  const Shape head = x.shape().part(0, lead), target = head + shape;
+  if (x.shape() == target) return x;
+  Shape aligned = head;
+  for (int i = target.rank(); i < x.rank(); ++i) aligned.push_back(1);
+  aligned = aligned + shape;
+  if (x.size() == target.size() && x.size() != 0) return reshape(x, target);
+  Tensor<T> y = Tensor<T>::zeros(target);
+  kernels::add_sum_to(x.shape(), x.data(), aligned, y.raw());
+  if (recorded(x)) record(y, SumTo<T>{aligned}, x);
+  return y;
+}
+
+/// a + b of equal shape.
+template <class T>
+struct AddSame {
+  static constexpr std::string_view name = "add";
+  static constexpr bool rows_together = true;
+  static void samples(auto&& check) {
+    check([](const auto& x) { return add_same(x[0], x[1]); }, {Shape{2, 3}, Shape{2, 3}});
+  }
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+    sweep.emit(node, 0, g.value, g.labels);
+    sweep.emit(node, 1, std::move(g.value), g.labels);
+  }
+};
+template <class T>
+Tensor<T> add_same(const Tensor<T>& a, const Tensor<T>& b) {
+  Tensor<T> y = Tensor<T>::empty(a.shape());
+  kernels::map(y.size(), y.raw(), [](const auto& p, const auto& q) { return p + q; }, a.data(), b.data());
+  if (recorded(a, b)) record(y, AddSame<T>{}, a, b);
+  return y;
+}
+
+}  // namespace espalier::inline ESPALIER_ABI

@@ -1,0 +1,311 @@
+#pragma once
+// The reverse sweep: visits nodes in falling order of creation, one visit each, without recursion or pre-pass.
+//
+// A node's rule turns the cotangent of its value into cotangents of its inputs and hands them to `emit`, which sums away
+// what broadcasting repeated (no rule mentions broadcasting), adds in place where it can, and queues a node when its first
+// cotangent arrives. In a *separate* sweep tasks stay apart: cotangents of equal tasks add, those of different tasks stack,
+// so a node that only head k reaches sees one row and a shared node sees all of them.
+
+#include <algorithm>
+
+#include "espalier/autograd/node.hpp"
+#include "espalier/tensor/kernels/elementwise.hpp"
+#include "espalier/tensor/kernels/reduce.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+// The operations the engine itself needs when a backward pass is recorded (ops/engine_ops.hpp).
+template <class T>
+Tensor<T> sum_to(const Tensor<T>& x, int lead, const Shape& shape);
+template <class T>
+Tensor<T> add_same(const Tensor<T>& a, const Tensor<T>& b);
+
+/// Receives what a separate sweep brings to the parameters.
+template <class T>
+struct LeafSink {
+  virtual ~LeafSink() = default;
+  /// `value` is [rows, shape of the leaf], one row per label.
+  virtual void rows(Leaf<T>& leaf, Tensor<T> value, const Labels& labels) = 0;
+  /// The weight gradient of a linear layer, not multiplied out: row r is g[r]^T x with g [rows, batch, out] and
+  /// x [batch, in]. Returns false to get `rows` instead.
+  virtual bool factored(Leaf<T>& leaf, const Tensor<T>& g, const Tensor<T>& x, const Labels& labels) {
+    (void)leaf, (void)g, (void)x, (void)labels;
+    return false;
+  }
+};
+
+struct SweepOptions {
+  bool record = false;    // the backward pass is itself recorded
+  bool retain = false;    // the graph may be swept again
+  bool separate = false;  // labelled tasks stay apart
+  bool leaves = true;     // parameters receive gradients; otherwise only captured nodes do
+};
+
+template <class T>
+class Sweep {
+ public:
+  explicit Sweep(SweepOptions options, LeafSink<T>* sink = nullptr) : options_(options), sink_(sink) {
+    options_.retain |= options_.record;
+    thread_recording_ = std::exchange(detail::thread_state.recording, options_.record);
+  }
+  Sweep(const Sweep&) = delete;
+  Sweep& operator=(const Sweep&) = delete;
+  ~Sweep() {
+    detail::thread_state.recording = thread_recording_;
+    for (Node<T>* node : heap_) drop_list(std::exchange(node->pending, nullptr));
+    for (Captured& c : captured_) c.node->captured = false;
+  }
+
+  /// Asks for the cotangent of this value (any recorded tensor); read it with `take` after `run`.
+  void capture(const Tensor<T>& x) {
+    x.node()->captured = true;
+    captured_.push_back({x.node().get(), {}});
+  }
+  Tensor<T> take(const Tensor<T>& x) {
+    for (Captured& c : captured_)
+      if (c.node == x.node().get()) return c.value;
+    return {};
+  }
+
+  /// A starting point: the cotangent of `y`, [rows..., shape of y].
+  void start(const Tensor<T>& y, Tensor<T> cotangent, const Labels& labels = {}) {
+    if (Node<T>* node = y.node().get()) arrive(*node, std::move(cotangent), labels);
+  }
+
+  void run() {
+    while (!heap_.empty()) {
+      Node<T>& node = *pop();
+      visit(node, std::exchange(node.pending, nullptr));
+    }
+  }
+
+  // ---- for rules ---------------------------------------------------------------------------------------------------
+  bool recording() const { return options_.record; }
+  /// Labelled tasks must stay apart; otherwise diagonal labels are only a note of which tasks are present.
+  bool separate() const { return options_.separate; }
+  LeafSink<T>* sink() const { return sink_; }
+  /// Whether anybody wants the cotangent of this input.
+  bool wants(const Node<T>& node, int input) const {
+    const Node<T>* x = node.in[input].get();
+    return x && (options_.leaves || !x->leaf || x->captured);
+  }
+  /// The leaf that this input is, when its gradient may be written to directly: nothing else has to see it.
+  Leaf<T>* direct_leaf(const Node<T>& node, int input) const {
+    Node<T>* x = node.in[input].get();
+    return x && x->leaf && !x->captured && options_.leaves && !options_.record ? static_cast<Leaf<T>*>(x) : nullptr;
+  }
+
+  /// Hands over the cotangent of an input: [rows..., shape that the input was broadcast to].
+  void emit(const Node<T>& node, int input, Tensor<T> g, const Labels& labels = {}) {
+    Node<T>* x = node.in[input].get();
+    if (!x) return;
+    if (row_ && !labels) {  // the rule sees one row of several
+      g = sum_to(g, 0, x->shape);
+      return arrive(*x, g.view(Shape{1} + x->shape), row_);
+    }
+    const int lead = labels.rows() ? 1 : 0;
+    if (g.rank() != x->shape.rank() + lead || !(g.shape().part(lead, g.rank()) == x->shape)) {
+      if (labels.diagonal()) {  // the axis of the tasks would be summed away
+        Cotangent<T> c{std::move(g), labels};
+        open_diagonal(c);
+        return emit(node, input, std::move(c.value), c.labels);
+      }
+      g = sum_to(g, lead, x->shape);
+    }
+    arrive(*x, std::move(g), labels);
+  }
+
+ private:
+  struct Captured {
+    Node<T>* node;
+    Tensor<T> value;
+  };
+
+  void arrive(Node<T>& node, Tensor<T> g, const Labels& labels) {
+    if (node.leaf && !node.captured) {
+      if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(g), labels);
+      return;
+    }
+    if (Cotangent<T>* first = node.pending) {
+      if (!options_.separate || first->labels == labels) {
+        if (!(first->labels == labels)) first->labels = {};
+        return add(first->value, g);
+      }
+    }
+    auto* c = new (detail::take_block(cotangent_class)) Cotangent<T>{std::move(g), labels, node.pending};
+    if (!node.pending) push(&node);
+    node.pending = c;
+  }
+
+  void add(Tensor<T>& sum, Tensor<T>& g) {
+    if (options_.record) {
+      sum = add_same(sum, g);
+      return;
+    }
+    if (!sum.sole()) std::swap(sum, g);  // a + b == b + a, bit for bit
+    if (!sum.sole()) sum = sum.clone();
+    kernels::add_to(g.size(), sum.raw(), g.data());
+  }
+
+  void visit(Node<T>& node, Cotangent<T>* list) {
+    const Guard guard{list};
+    if (list->next) merge(*list);
+    if (node.captured) keep(node, list->value);
+    if (node.leaf) {
+      if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(list->value), list->labels);
+      return;
+    }
+    if (node.consumed)
+      fail("backward: the graph of ", node.type->name, ' ', node.shape,
+           " has been used by a backward pass already; pass {.retain_graph = true} to the first one");
+    Cotangent<T>& g = *list;
+    if (g.labels.diagonal() && !node.type->keeps_diagonal) open_diagonal(g);
+    if (g.labels.rows() && !node.type->rows_together)
+      each_row(node, g);
+    else
+      node.type->vjp(*this, node, g);
+    if (!options_.retain) {
+      node.type->release(node);
+      node.consumed = true;
+    }
+  }
+
+  void to_leaf(Leaf<T>& leaf, Tensor<T> g, const Labels& labels) {
+    if (options_.separate && labels.rows()) return sink_->rows(leaf, std::move(g), labels);
+    if (options_.separate && labels.diagonal() && leaf.parts.empty()) {
+      Cotangent<T> c{std::move(g), labels};
+      open_axis0(c);
+      return sink_->rows(leaf, std::move(c.value), c.labels);
+    }
+    const bool has = leaf.open_grad(labels);
+    if (!has && !leaf.pack && leaf.parts.empty() && g.sole() && g.offset() == 0) {
+      leaf.grad = std::move(g);  // the cotangent becomes the gradient
+      return;
+    }
+    Tensor<T> grad = leaf.grad_view();
+    if (has) kernels::add_to(g.size(), grad.raw(), g.data());
+    else std::copy_n(g.data(), g.size(), grad.raw());
+  }
+
+  void keep(Node<T>& node, const Tensor<T>& value) {
+    for (Captured& c : captured_)
+      if (c.node == &node) c.value = value;
+  }
+
+  /// A diagonal cotangent for a rule that does not know of it: one row per task, zero outside the task's segment of the
+  /// last axis. In a sweep that sums the tasks the label is dropped instead.
+  void open_diagonal(Cotangent<T>& c) {
+    if (!options_.separate) {
+      c.labels = {};
+      return;
+    }
+    const Shape& shape = c.value.shape();
+    const Index width = shape[-1], outer = width == 0 ? 0 : shape.size() / width, count = c.labels.count();
+    Labels rows(count, false);
+    Tensor<T> open = Tensor<T>::zeros(Shape{count} + shape);
+    for (Index k = 0; k < count; ++k) {
+      const Label& label = c.labels[k];
+      rows.begin()[k] = {label.task, 0, 0};
+      for (Index i = 0; i < outer; ++i)
+        std::copy_n(c.value.data() + i * width + label.begin, label.end - label.begin,
+                    open.raw() + (k * outer + i) * width + label.begin);
+    }
+    c.value = std::move(open);
+    c.labels = rows;
+  }
+  /// The same along axis 0: a packed weight that is an ordinary parameter.
+  void open_axis0(Cotangent<T>& c) {
+    const Shape& shape = c.value.shape();
+    const Index row = shape.span(1, shape.rank()), count = c.labels.count();
+    Labels rows(count, false);
+    Tensor<T> open = Tensor<T>::zeros(Shape{count} + shape);
+    for (Index k = 0; k < count; ++k) {
+      const Label& label = c.labels[k];
+      rows.begin()[k] = {label.task, 0, 0};
+      std::copy_n(c.value.data() + label.begin * row, (label.end - label.begin) * row,
+                  open.raw() + k * shape.size() + label.begin * row);
+    }
+    c.value = std::move(open);
+    c.labels = rows;
+  }
+
+  /// Everything that arrived at a node, in one cotangent: the sorted union of the tasks, each row added up.
+  void merge(Cotangent<T>& first) {
+    PoolVector<Index> tasks;
+    for (Cotangent<T>* c = &first; c; c = c->next) {
+      if (!c->labels) fail("backward: a task's cotangent met one without a task; label all starting points or none");
+      if (c->labels.diagonal()) open_diagonal(*c);
+      for (const Label& label : c->labels) tasks.push_back(label.task);
+    }
+    std::sort(tasks.begin(), tasks.end());
+    tasks.erase(std::unique(tasks.begin(), tasks.end()), tasks.end());
+    const auto count = static_cast<Index>(tasks.size());
+    Labels labels(count, false);
+    for (Index k = 0; k < count; ++k) labels.begin()[k] = {tasks[static_cast<std::size_t>(k)], 0, 0};
+    const Shape row_shape = first.value.shape().part(1, first.value.rank());
+    const Index row = row_shape.size();
+    Tensor<T> all = Tensor<T>::empty(Shape{count} + row_shape);
+    PoolVector<char> written(tasks.size(), 0);
+    // The list is newest first; adding oldest first keeps the order of a sweep that sums.
+    PoolVector<Cotangent<T>*> order;
+    for (Cotangent<T>* c = &first; c; c = c->next) order.push_back(c);
+    std::reverse(order.begin(), order.end());
+    for (Cotangent<T>* c : order)
+      for (Index i = 0; i < c->labels.count(); ++i) {
+        const auto k = std::lower_bound(tasks.begin(), tasks.end(), c->labels[i].task) - tasks.begin();
+        const T* from = c->value.data() + i * row;
+        T* to = all.raw() + k * row;
+        if (std::exchange(written[static_cast<std::size_t>(k)], 1)) kernels::add_to(row, to, from);
+        else std::copy_n(from, row, to);
+      }
+    first.value = std::move(all);
+    first.labels = labels;
+    drop_list(std::exchange(first.next, nullptr));
+  }
+
+  void each_row(Node<T>& node, Cotangent<T>& g) {
+    const Shape shape = g.value.shape().part(1, g.value.rank());
+    for (Index r = 0; r < g.labels.count(); ++r) {
+      Cotangent<T> one{g.value.view(shape, r * shape.size()), {}};
+      row_ = Labels::row(g.labels[r].task);
+      node.type->vjp(*this, node, one);
+    }
+    row_ = {};
+  }
+
+  struct Earlier {
+    bool operator()(const Node<T>* a, const Node<T>* b) const { return a->sequence < b->sequence; }
+  };
+  void push(Node<T>* node) {
+    heap_.push_back(node);
+    if (heap_.size() > 1) std::push_heap(heap_.begin(), heap_.end(), Earlier{});
+  }
+  Node<T>* pop() {
+    if (heap_.size() > 1) std::pop_heap(heap_.begin(), heap_.end(), Earlier{});
+    Node<T>* node = heap_.back();
+    heap_.pop_back();
+    return node;
+  }
+
+  static constexpr unsigned cotangent_class = detail::size_class(sizeof(Cotangent<T>));
+  static void drop_list(Cotangent<T>* c) {
+    while (c) {
+      Cotangent<T>* next = c->next;
+      c->~Cotangent();
+      detail::give_block(std::exchange(c, next), cotangent_class);
+    }
+  }
+  struct Guard {
+    Cotangent<T>* list;
+    ~Guard() { drop_list(list); }
+  };
+
+  SweepOptions options_;
+  LeafSink<T>* sink_;
+  bool thread_recording_;
+  PoolVector<Node<T>*> heap_;
+  PoolVector<Captured> captured_;
+  Labels row_;  // set while a rule is called row by row
+};
+
+}  // namespace espalier::inline ESPALIER_ABI

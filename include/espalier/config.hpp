@@ -1,0 +1,35 @@
+#pragma once
+// Version, ABI namespace and the few macros of the library.
+//
+// Everything lives in `espalier::inline ESPALIER_ABI`. The inline namespace names the version and the instruction set
+// that the including translation unit was compiled for, because the width of `pack` follows it: translation units of
+// different -m flags then fail at link, by name, instead of sharing functions of one name and two meanings. OpenMP is
+// deliberately absent from the tag: it changes who runs a block of work, never a bit or a layout, so objects with and
+// without -fopenmp link together.
+
+#define ESPALIER_VERSION_MAJOR 0
+#define ESPALIER_VERSION_MINOR 1
+#define ESPALIER_VERSION_PATCH 0
+
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define ESPALIER_ABI v0_avx512
+#define ESPALIER_VECTOR_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__)
+#define ESPALIER_ABI v0_avx2
+#define ESPALIER_VECTOR_BYTES 32
+#elif defined(__SSE2__)
+#define ESPALIER_ABI v0_sse2
+#define ESPALIER_VECTOR_BYTES 16
+#else
+#define ESPALIER_ABI v0_portable
+#define ESPALIER_VECTOR_BYTES 16
+#endif
+
+#define ESPALIER_INLINE __attribute__((always_inline)) inline
+
+// A bare `#pragma omp` warns in every consumer built without OpenMP.
+#ifdef _OPENMP
+#define ESPALIER_OMP(...) _Pragma(#__VA_ARGS__)
+#else
+#define ESPALIER_OMP(...)
+#endif

@@ -1,0 +1,112 @@
+#pragma once
+// Reductions with a fixed order: lanes and blocks of a fixed number of elements, the blocks' sums added in double. The order
+// follows from the shape alone, never from threads, alignment or optimisation level.
+
+#include "espalier/tensor/kernels/elementwise.hpp"
+
+namespace espalier::inline ESPALIER_ABI::kernels {
+
+/// Elements that are summed in T before the sum goes on in double.
+inline constexpr Index sum_block = 1024;
+
+/// Sum of f(x[i]...) over i, f on packs.
+template <class T, class F, class... P>
+__attribute__((noinline)) double sum_of(Index n, const F& f, const T* x, const P*... more) {
+  using V = pack<T>;
+  double total = 0;
+  for (Index start = 0; start < n; start += sum_block) {
+    const Index end = std::min(n, start + sum_block);
+    V s0, s1, s2, s3;
+    Index i = start;
+    for (; i + 4 * V::size <= end; i += 4 * V::size) {
+      s0 += f(V::load(x + i), V::load(more + i)...);
+      s1 += f(V::load(x + i + V::size), V::load(more + i + V::size)...);
+      s2 += f(V::load(x + i + 2 * V::size), V::load(more + i + 2 * V::size)...);
+      s3 += f(V::load(x + i + 3 * V::size), V::load(more + i + 3 * V::size)...);
+    }
+    for (; i + V::size <= end; i += V::size) s0 += f(V::load(x + i), V::load(more + i)...);
+    if (i < end) {  // padded lanes are selected away: f(0) need not be 0
+      V tail = f(V::load(x + i, end - i), V::load(more + i, end - i)...);
+      alignas(64) T lanes[V::size] = {};
+      tail.store(lanes, end - i);
+      s1 += V::load(lanes);
+    }
+    total += static_cast<double>(sum((s0 + s1) + (s2 + s3)));
+  }
+  return total;
+}
+
+template <class T>
+double sum(Index n, const T* x) {
+  return sum_of(n, [](const auto& a) { return a; }, x);
+}
+template <class T>
+double dot(Index n, const T* x, const T* y) {
+  return sum_of(n, [](const auto& a, const auto& b) { return a * b; }, x, y);
+}
+
+/// y[j] += sum over i of x[i * n + j], i in [0, m): rows are added in blocks of 64, so that rounding grows slowly.
+template <class T>
+__attribute__((noinline)) void add_column_sums(Index m, Index n, T* y, const T* x) {
+  using V = pack<T>;
+  constexpr Index rows = 64;
+  if (n == 1) {
+    *y += static_cast<T>(sum(m, x));
+    return;
+  }
+  for (Index j = 0; j < n; j += V::size) {
+    const Index width = std::min<Index>(V::size, n - j);
+    const bool whole = width == V::size;
+    V total;
+    for (Index i = 0; i < m;) {
+      const Index end = std::min(m, i + rows);
+      V s0, s1;
+      for (; i + 2 <= end; i += 2) {
+        const T* p = x + i * n + j;
+        s0 += whole ? V::load(p) : V::load(p, width);
+        s1 += whole ? V::load(p + n) : V::load(p + n, width);
+      }
+      if (i < end) {
+        const T* p = x + i++ * n + j;
+        s0 += whole ? V::load(p) : V::load(p, width);
+      }
+      total += s0 + s1;
+    }
+    if (whole) (V::load(y + j) + total).store(y + j);
+    else (V::load(y + j, width) + total).store(y + j, width);
+  }
+}
+
+/// y += x summed down to `out`, a shape that broadcasts to `shape`.
+template <class T>
+void add_sum_to(const Shape& shape, const T* x, const Shape& out, T* y) {
+  const detail::BroadcastAxes axes(shape, shape, out);  // strides of the source (a) and of the sum (b)
+  const Index inner = axes.size[0];
+  const bool kept = axes.b[0] != 0, columns = kept && axes.rank > 1 && axes.b[1] == 0;
+  const int first = columns ? 2 : 1;
+  Index outer = 1;
+  for (int i = first; i < axes.rank; ++i) outer *= axes.size[i];
+  if (shape.size() == 0) return;
+  for (Index row = 0; row < outer; ++row) {
+    Index rest = row, from = 0, to = 0;
+    for (int i = first; i < axes.rank; ++i) {
+      const Index position = rest % axes.size[i];
+      rest /= axes.size[i];
+      from += position * axes.a[i];
+      to += position * axes.b[i];
+    }
+    if (columns) add_column_sums(axes.size[1], inner, y + to, x + from);
+    else if (kept) add_to(inner, y + to, x + from);
+    else y[to] += static_cast<T>(sum(inner, x + from));
+  }
+}
+
+/// The largest of n >= 1 elements; NaN when one is NaN.
+template <class T>
+T max(Index n, const T* x) {
+  T best = x[0];
+  for (Index i = 1; i < n; ++i) best = (x[i] > best || x[i] != x[i]) && best == best ? x[i] : best;
+  return best;
+}
+
+}  // namespace espalier::inline ESPALIER_ABI::kernels

@@ -1,0 +1,73 @@
+#pragma once
+// Softmax, log-softmax and log-sum-exp of rows. The maximum is subtracted first; a row that is -inf throughout gives zeros
+// (softmax) and -inf (logsumexp, log_softmax), never NaN. A NaN makes its row NaN.
+
+#include <cmath>
+#include <limits>
+
+#include "espalier/tensor/kernels/math.hpp"
+#include "espalier/tensor/kernels/reduce.hpp"
+
+namespace espalier::inline ESPALIER_ABI::kernels {
+
+/// y = exp(x - max x) over one row of n; returns the sum, and the maximum through `top`.
+template <class T>
+double exp_shifted(Index n, const T* x, T* y, T& top) {
+  top = max(n, x);
+  if (top == -std::numeric_limits<T>::infinity()) {
+    std::fill_n(y, n, T(0));
+    return 0;
+  }
+  const pack<T> shift(top);
+  map(n, y, [&](const auto& v) { return exp(v - shift); }, x);
+  return sum(n, y);
+}
+
+/// y = softmax of each of m rows of n. y may be x.
+template <class T>
+void softmax(Index m, Index n, const T* x, T* y) {
+  if (n == 0) return;
+  parallel_for(m, m * n * 16, [&](Index i) {
+    T top;
+    const double total = exp_shifted(n, x + i * n, y + i * n, top);
+    const pack<T> scale(total == 0 ? T(0) : static_cast<T>(1 / total));
+    map(n, y + i * n, [&](const auto& v) { return v * scale; }, static_cast<const T*>(y + i * n));
+  });
+}
+
+/// out[i] = log(sum over j of exp x[i, j]); `scratch` has n elements.
+template <class T>
+void logsumexp(Index m, Index n, const T* x, T* out, T* scratch) {
+  for (Index i = 0; i < m; ++i) {
+    if (n == 0) {
+      out[i] = -std::numeric_limits<T>::infinity();
+      continue;
+    }
+    T top;
+    const double total = exp_shifted(n, x + i * n, scratch, top);
+    out[i] = total == 0 ? top : static_cast<T>(static_cast<double>(top) + std::log(total));
+  }
+}
+
+/// y = x - logsumexp(x) of each row.
+template <class T>
+void log_softmax(Index m, Index n, const T* x, T* y) {
+  for (Index i = 0; i < m && n > 0; ++i) {
+    T lse;
+    logsumexp(1, n, x + i * n, &lse, y + i * n);
+    const pack<T> shift(std::isinf(lse) && lse < 0 ? T(0) : lse);
+    map(n, y + i * n, [&](const auto& v) { return v - shift; }, x + i * n);
+  }
+}
+
+/// dx = y (g - <g, y>) row by row: the backward of softmax, for `rows` cotangents over the same y [m, n].
+template <class T>
+void softmax_backward(Index rows, Index m, Index n, const T* g, const T* y, T* dx) {
+  for (Index i = 0; i < rows * m; ++i) {
+    const T* p = y + i % m * n;
+    const pack<T> mean(static_cast<T>(dot(n, g + i * n, p)));
+    map(n, dx + i * n, [&](const auto& a, const auto& b) { return b * (a - mean); }, g + i * n, p);
+  }
+}
+
+}  // namespace espalier::inline ESPALIER_ABI::kernels
