@@ -95,6 +95,15 @@ Tensor<T> apply(const Tensor<T>& x) {
   return y;
 }
 
+/// Base of the ops of one argument: makes the op a module without fields.
+template <class Op>
+struct Unary {
+  template <class T>
+  Tensor<T> operator()(const Tensor<T>& x) const {
+    return apply<Op>(x);
+  }
+};
+
 template <class T, class Op>
 struct BinaryRule {
   static constexpr std::string_view name = Op::name;

@@ -1,71 +1,71 @@
 #pragma once
-// Elementwise functions of one argument.
+// Elementwise functions of one argument. Each struct is also a module: `Sequential{Linear{4, 8, rng}, Tanh{}}`.
 
 #include "espalier/ops/arithmetic.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
-struct Exp {
+struct Exp : Unary<Exp> {
   static constexpr std::string_view name = "exp";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return exp(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return y; }
 };
-struct Log {
+struct Log : Unary<Log> {
   static constexpr std::string_view name = "log";
   static constexpr bool from_output = false;
   static constexpr detail::Domain domain{0.2, 4};
   ESPALIER_INLINE static auto value(const auto& x) { return log(x); }
   ESPALIER_INLINE static auto slope(const auto& x) { return 1 / x; }
 };
-struct Log1p {
+struct Log1p : Unary<Log1p> {
   static constexpr std::string_view name = "log1p";
   static constexpr bool from_output = false;
   static constexpr detail::Domain domain{-0.6, 4};
   ESPALIER_INLINE static auto value(const auto& x) { return log1p(x); }
   ESPALIER_INLINE static auto slope(const auto& x) { return 1 / (1 + x); }
 };
-struct Expm1 {
+struct Expm1 : Unary<Expm1> {
   static constexpr std::string_view name = "expm1";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return expm1(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return 1 + y; }
 };
 /// The slope at 0 is defined as 0, so that a norm of zero has a finite gradient.
-struct Sqrt {
+struct Sqrt : Unary<Sqrt> {
   static constexpr std::string_view name = "sqrt";
   static constexpr bool from_output = true;
   static constexpr detail::Domain domain{0.2, 4};
   ESPALIER_INLINE static auto value(const auto& x) { return sqrt(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return 0.5f * sign(y) / (y + equal(y, constant_like(y, 0))); }
 };
-struct Square {
+struct Square : Unary<Square> {
   static constexpr std::string_view name = "square";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return x * x; }
   ESPALIER_INLINE static auto slope(const auto& x) { return 2 * x; }
 };
-struct Abs {
+struct Abs : Unary<Abs> {
   static constexpr std::string_view name = "abs";
   static constexpr bool from_output = false;
   static constexpr double kink = 0;
   ESPALIER_INLINE static auto value(const auto& x) { return abs(x); }
   ESPALIER_INLINE static auto slope(const auto& x) { return sign(x); }
 };
-struct Tanh {
+struct Tanh : Unary<Tanh> {
   static constexpr std::string_view name = "tanh";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return tanh(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return 1 - y * y; }
 };
 /// 1 / (1 + e^-x)
-struct Sigmoid {
+struct Sigmoid : Unary<Sigmoid> {
   static constexpr std::string_view name = "sigmoid";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return sigmoid(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return y * (1 - y); }
 };
-struct Relu {
+struct ReLU : Unary<ReLU> {
   static constexpr std::string_view name = "relu";
   static constexpr bool from_output = true;
   static constexpr double kink = 0;
@@ -73,13 +73,13 @@ struct Relu {
   ESPALIER_INLINE static auto slope(const auto& y) { return step(y); }
 };
 /// log(1 + e^x), without overflow.
-struct Softplus {
+struct Softplus : Unary<Softplus> {
   static constexpr std::string_view name = "softplus";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return softplus(x); }
   ESPALIER_INLINE static auto slope(const auto& x) { return sigmoid(x); }
 };
-struct Erf {
+struct Erf : Unary<Erf> {
   static constexpr std::string_view name = "erf";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return erf(x); }
@@ -88,7 +88,7 @@ struct Erf {
   }
 };
 /// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016, arXiv 1606.08415).
-struct Gelu {
+struct GELU : Unary<GELU> {
   static constexpr std::string_view name = "gelu";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return x * cumulative(x); }
@@ -102,7 +102,7 @@ struct Gelu {
   }
 };
 /// The usual approximation of gelu by tanh.
-struct GeluTanh {
+struct GELUTanh : Unary<GELUTanh> {
   static constexpr std::string_view name = "gelu_tanh";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return 0.5f * x * (1 + inner(x)); }
@@ -119,7 +119,7 @@ struct GeluTanh {
 };
 
 using FunctionOps =
-    OpList<Exp, Log, Log1p, Expm1, Sqrt, Square, Abs, Tanh, Sigmoid, Relu, Softplus, Erf, Gelu, GeluTanh>;
+    OpList<Exp, Log, Log1p, Expm1, Sqrt, Square, Abs, Tanh, Sigmoid, ReLU, Softplus, Erf, GELU, GELUTanh>;
 
 /// 1 where x > 0, else 0: the slope of relu; flat, so never recorded.
 struct Step {
@@ -149,11 +149,11 @@ template <Differentiable T> Tensor<T> square(const Tensor<T>& x) { return apply<
 template <Differentiable T> Tensor<T> abs(const Tensor<T>& x) { return apply<Abs>(x); }
 template <Differentiable T> Tensor<T> tanh(const Tensor<T>& x) { return apply<Tanh>(x); }
 template <Differentiable T> Tensor<T> sigmoid(const Tensor<T>& x) { return apply<Sigmoid>(x); }
-template <Differentiable T> Tensor<T> relu(const Tensor<T>& x) { return apply<Relu>(x); }
+template <Differentiable T> Tensor<T> relu(const Tensor<T>& x) { return apply<ReLU>(x); }
 template <Differentiable T> Tensor<T> softplus(const Tensor<T>& x) { return apply<Softplus>(x); }
 template <Differentiable T> Tensor<T> erf(const Tensor<T>& x) { return apply<Erf>(x); }
-template <Differentiable T> Tensor<T> gelu(const Tensor<T>& x) { return apply<Gelu>(x); }
-template <Differentiable T> Tensor<T> gelu_tanh(const Tensor<T>& x) { return apply<GeluTanh>(x); }
+template <Differentiable T> Tensor<T> gelu(const Tensor<T>& x) { return apply<GELU>(x); }
+template <Differentiable T> Tensor<T> gelu_tanh(const Tensor<T>& x) { return apply<GELUTanh>(x); }
 template <Differentiable T> Tensor<T> step(const Tensor<T>& x) { return apply<Step>(x); }
 template <Differentiable T> Tensor<T> sign(const Tensor<T>& x) { return apply<Sign>(x); }
 template <Differentiable T> Tensor<T> equal(const Tensor<T>& a, const Tensor<T>& b) { return apply<Equal>(a, b); }

@@ -171,7 +171,7 @@ struct LinearOp {
     Tensor<T> out = dy.sole() ? dy.detach() : Tensor<T>::empty(dy.shape());
     const Index n = y.size();
     for (Index at = 0; at < dy.size(); at += n)
-      kernels::map(n, out.raw() + at, detail::SlopeTimes<Relu>{}, dy.data() + at, y.data());
+      kernels::map(n, out.raw() + at, detail::SlopeTimes<ReLU>{}, dy.data() + at, y.data());
     return out;
   }
 

@@ -1,22 +1,18 @@
 #pragma once
 // gemm: the one matrix product. c = a b (+ c) (+ bias) (activation), operands by strides, so that a transpose is a pair
-// of swapped strides; an engine behind it may be exchanged at build time (this one needs nothing but headers).
+// of swapped strides; the engine behind it may be exchanged at build time (this one needs nothing but headers).
 //
-// Bits. An element of c is one chain of fused multiply-adds along k, a[i,0] b[0,j] first, in slices of equal depth whose
-// sums are added in order; slices follow from k alone. Vectors run along the columns of c, so no path, no tail, no block and
-// no thread has a sum of its own: the bits depend on the element's row of a, its column of b and k, whatever surrounds it.
-// One exact rule of summation is therefore also what leaves all other choices below free (blocks, packing, swapping a, b).
+// Bits. An element of c is a chain of fused multiply-adds along k, in order, cut into slices of equal length whose sums are
+// added in order. How k is cut follows from k and n alone, and vectors run along the columns of c, so that no path, tail,
+// block or thread has sums of its own: bits depend on the element's row of a, its column of b, k and n, never on the rows
+// around it. That one rule is also what leaves every other choice below free. (Very narrow products sum along the vectors
+// instead, for every number of rows; see narrow_product.)
 //
 // Speed. Innermost is a tile of c held in registers (gemm_micro.hpp): each step along k loads two vectors of b, broadcasts
-// the numbers of a one by one and multiplies all with all. Around it, for each task (a block of c; tasks share nothing):
-//   for each slice of k             its length bounds what a panel of b takes: half of the first-level cache
-//     copy the rows of a densely    only where they are read often enough, and would otherwise not stay in the second level
-//     for each panel of b           as many columns as a tile: packed, read by all rows of the task, forgotten
-//       for each tile of rows
-// (The loops of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 2008, with the packing of b
-// moved inwards: a panel is still in the first-level cache when it is used, and small products pack next to nothing.)
-
-#include <algorithm>
+// the numbers of a one by one and multiplies all with all. Around it are the loops of Goto and van de Geijn ("Anatomy of
+// high-performance matrix multiplication", TOMS 2008): slices of k, so short that a panel of b (as many columns as a tile)
+// stays in the first-level cache while the rows of a pass by, which come from the second level. What is read many times
+// is first copied into the order of reading; what is read a few times is not: small products copy next to nothing.
 
 #include "espalier/core/parallel.hpp"
 #include "espalier/tensor/kernels/gemm_micro.hpp"
@@ -33,106 +29,155 @@ struct Epilogue {
 
 namespace detail {
 
-/// How a product is cut. All of it follows from the shape; the constants hold for every vector width.
+/// One call of gemm.
 template <class T>
-struct Blocking {
-  /// Length of a slice of k. A packed panel of two 64-byte vectors is then 48 kB at most and 32 kB on average.
-  static constexpr Index depth = 384;
-  /// Rows of c in a task: their slice of a takes 384 kB (float) at most, and lives in the second-level cache.
-  static constexpr Index rows = 1024 / sizeof(T);
-  /// Columns of c in a task: enough to make the copy of a cheap, few enough to give every core something to do.
-  static constexpr Index columns = 256;
+struct Product {
+  Index m, n, k;
+  Strided<T> a, b;
+  T* c;
+  Index ldc;
+  bool accumulate;
+  Epilogue<T> epilogue;
+};
 
-  /// Equal parts of at most `limit`, their length rounded up to a multiple of `step`.
+/// How a product is cut: by its shape, never by the number of threads. The constants suit every vector width.
+struct Blocking {
+  /// Length of a slice of k: a packed panel of two 64-byte vectors then takes 48 kB at most and 32 kB mostly.
+  static constexpr Index depth = 384;
+  /// Rows and columns of c in one task: the task's share of a takes 360 kB (float) at most, within any second-level cache
+  /// together with a panel of b, and a product of medium size still has some tasks for every core.
+  static constexpr Index task_rows = 240, task_columns = 256;
+  /// Rows and columns of c in one pass, which bounds the packed copies of a and b.
+  static constexpr Index pass = 1024;
+
+  /// `total` in equal parts of at most `limit`, but for rounding up to a multiple of `step`.
   static Index part(Index total, Index limit, Index step) {
+    if (total <= limit) return total;
     const Index parts = (total + limit - 1) / limit;
-    return parts <= 1 ? total : ((total + parts - 1) / parts + step - 1) / step * step;
+    return ((total + parts - 1) / parts + step - 1) / step * step;
   }
 };
 
-/// The rows [0, m) and columns [0, n) of one task. `bias_step` is 1, or 0 where all columns share bias[0 .. tile columns).
+/// A slice of k for m rows and n columns of c, all that one pass takes: x.c += x.a x.b, and the epilogue if there is one.
 template <class T>
-void gemm_task(Index m, Index n, Index k, Strided<T> a, Strided<T> b, T* c, Index ldc, bool accumulate,
-               const Epilogue<T>& epilogue, Index bias_step) {
+void gemm_slice(const Product<T>& x) {
   using Tile = RegisterTile<T>;
-  const Index depth = Blocking<T>::part(k, Blocking<T>::depth, 4);
-  // Copying a pays when several panels of b read it and it is too large for the first-level cache.
+  const Index m = x.m, n = x.n, depth = x.k;
+  const Strided<T> a = x.a, b = x.b;
+  TileRun<T> shared{.depth = depth, .ldc = x.ldc, .accumulate = x.accumulate, .activation = x.epilogue.activation};
+  const Index rows = Blocking::part(m, Blocking::task_rows, Tile::rows);
+  const Index columns = Blocking::part(n, Blocking::task_columns, Tile::columns);
+  const Index row_tasks = (m + rows - 1) / rows, column_tasks = (n + columns - 1) / columns;
+
+  // Copying a pays when several panels of b read it and it is larger than the first-level cache.
   const bool pack_a = n > 4 * Tile::columns && m * depth > 8192;
   // Rows of b that are dense and fill whole vectors are read where they lie, unless so often that a copy's order pays.
-  const bool dense_b = b.column_stride == 1 && m <= 8 * Tile::rows;
-  T* const panel = scratch<T>(depth * Tile::columns + (pack_a ? packed_rows_size<T>(m, depth) : 0));
-  T* const rows = panel + depth * Tile::columns;
-
-  TileRun<T> run{.ldc = ldc};
-  for (Index p = 0; p < k || p == 0; p += depth) {
-    run.depth = std::min(depth, k - p);
-    const bool last = p + depth >= k;
-    run.accumulate = accumulate || p > 0;
-    run.activation = last ? epilogue.activation : Activation::none;
-    const T* const bias = last ? epilogue.bias : nullptr;
-    const T* a_slice = a.data + p * a.column_stride;
-    if (pack_a) {
-      pack_rows(m, run.depth, Strided<T>{a_slice, a.row_stride, a.column_stride}, rows, run);
-      a_slice = rows;
-    } else {
-      run.a_row = a.row_stride;
-      run.a_step = a.column_stride;
-      run.a_block = Tile::rows * a.row_stride;
-    }
-    for (Index j = 0; j < n; j += Tile::columns) {
-      run.columns = std::min(Tile::columns, n - j);
-      run.bias = bias ? bias + j * bias_step : nullptr;
-      const Strided<T> b_panel{b.data + p * b.row_stride + j * b.column_stride, b.row_stride, b.column_stride};
-      const T* b_slice = panel;
-      const bool narrow = run.columns <= Tile::width;
-      if (dense_b && run.columns % Tile::width == 0) {
-        b_slice = b_panel.data;
-        run.b_step = b.row_stride;
+  const bool b_in_place = b.column_stride == 1 && m <= 8 * Tile::rows;
+  // A panel that only one task reads is packed by that task, right before its use; others are packed beforehand.
+  const bool pack_b = row_tasks > 1;
+  const T* a_data = a.data;
+  T* b_copy = nullptr;
+  if (pack_a)
+    rows_layout(depth, a, shared);
+  else
+    set_layout(a, shared);
+  if (pack_a || pack_b) {
+    T* const a_copy = scratch<T, 0>((pack_a ? rows_copy_size(m, shared) : 0) + (pack_b ? (n + Tile::columns) * depth : 0));
+    b_copy = a_copy + (pack_a ? rows_copy_size(m, shared) : 0);
+    const Index a_blocks = pack_a ? row_tasks : 0, b_blocks = pack_b ? column_tasks : 0;
+    parallel_for(a_blocks + b_blocks, 8 * depth * ((pack_a ? m : 0) + (pack_b ? n : 0)), [&](Index block) {
+      if (block < a_blocks) {
+        const Index i = block * rows;
+        pack_rows(std::min(rows, m - i), depth, a.from(i, 0), a_copy + i / Tile::rows * shared.a_block, shared);
       } else {
-        run.b_step = narrow ? Tile::width : Tile::columns;
-        pack_panel(run.depth, run.columns, b_panel, panel, run.b_step);
+        const Index j = (block - a_blocks) * columns;
+        for (Index end = std::min(n, j + columns), q = j; q < end; q += Tile::columns)
+          pack_panel(depth, std::min(Tile::columns, end - q), b.from(0, q), b_copy + q * depth, panel_step<T>(end - q));
       }
-      if (narrow)
-        tiles<T, 1>(m, a_slice, b_slice, c + j, run);
-      else
-        tiles<T, 2>(m, a_slice, b_slice, c + j, run);
-    }
+    });
+    if (pack_a) a_data = a_copy;
   }
+
+  parallel_for(row_tasks * column_tasks, m * n * depth, [&](Index task) {
+    const Index i = task / column_tasks * rows, first = task % column_tasks * columns;
+    const Index last = std::min(n, first + columns);
+    const T* const a_task = pack_a ? a_data + i / Tile::rows * shared.a_block : a.from(i, 0).data;
+    TileRun<T> run = shared;
+    for (Index j = first; j < last; j += Tile::columns) {
+      run.columns = std::min(Tile::columns, last - j);
+      run.bias = x.epilogue.bias ? x.epilogue.bias + j : nullptr;
+      run.b_step = panel_step<T>(run.columns);
+      const T* b_panel = b_copy + j * depth;
+      if (b_in_place && run.columns % Tile::width == 0) {
+        b_panel = b.from(0, j).data;
+        run.b_step = b.row_stride;
+      } else if (!pack_b) {
+        T* const panel = scratch<T, 1>(depth * Tile::columns);
+        pack_panel(depth, run.columns, b.from(0, j), panel, run.b_step);
+        b_panel = panel;
+      }
+      T* const out = x.c + i * x.ldc + j;
+      if (run.columns <= Tile::width)
+        tiles<T, 1>(std::min(rows, m - i), a_task, b_panel, out, run);
+      else
+        tiles<T, 2>(std::min(rows, m - i), a_task, b_panel, out, run);
+    }
+  });
 }
 
-/// Cuts c into tasks.
+/// A product of so few columns that they would fill a quarter of a vector: vectors run along k instead, and the sum of an
+/// element ends with the sum of its lanes, in a fixed order.
 template <class T>
-void gemm_tasks(Index m, Index n, Index k, Strided<T> a, Strided<T> b, T* c, Index ldc, bool accumulate,
-                const Epilogue<T>& epilogue, Index bias_step) {
-  using Tile = RegisterTile<T>;
-  const Index rows = Blocking<T>::part(m, Blocking<T>::rows, Tile::rows);
-  const Index columns = Blocking<T>::part(n, Blocking<T>::columns, Tile::columns);
-  const Index row_blocks = (m + rows - 1) / rows, column_blocks = (n + columns - 1) / columns;
-  parallel_for(row_blocks * column_blocks, m * n * k, [&](Index block) {
-    const Index i = block / column_blocks * rows, j = block % column_blocks * columns;
-    gemm_task(std::min(rows, m - i), std::min(columns, n - j), k,
-              Strided<T>{a.data + i * a.row_stride, a.row_stride, a.column_stride},
-              Strided<T>{b.data + j * b.column_stride, b.row_stride, b.column_stride}, c + i * ldc + j, ldc, accumulate,
-              Epilogue<T>{epilogue.bias ? epilogue.bias + j * bias_step : nullptr, epilogue.activation}, bias_step);
+void narrow_product(const Product<T>& x) {
+  constexpr Index block_rows = 16;
+  const Index dense = (x.k + 15) / 16 * 16;  // from row to row of the copies; they are made only of what is not dense along k
+  const T* columns = x.b.data;
+  Index column_step = x.b.column_stride;
+  if (x.b.row_stride != 1) {
+    T* const copy = scratch<T, 0>(x.n * dense);
+    pack_panel(x.n, x.k, x.b.transposed(), copy, dense);
+    columns = copy;
+    column_step = dense;
+  }
+  parallel_for((x.m + block_rows - 1) / block_rows, x.m * x.n * x.k, [&](Index block) {
+    const Index i = block * block_rows, rows = std::min(block_rows, x.m - i);
+    Strided<T> a = x.a.from(i, 0);
+    if (a.column_stride != 1) {
+      T* const copy = scratch<T, 1>(block_rows * dense);
+      pack_panel(rows, x.k, a, copy, dense);
+      a = {copy, dense, 1};
+    }
+    const bool accumulate = x.accumulate, relu = x.epilogue.activation == Activation::relu;
+    const Index ldc = x.ldc;
+    for (Index j = 0; j < x.n; ++j) {
+      T sums[block_rows];
+      dots(rows, x.k, a.data, a.row_stride, columns + j * column_step, sums);
+      T* out = x.c + i * ldc + j;
+      const T bias = x.epilogue.bias ? x.epilogue.bias[j] : T(0);
+      for (Index r = 0; r < rows; ++r, out += ldc) {
+        const T sum = (accumulate ? *out + sums[r] : sums[r]) + bias;
+        *out = relu && sum < 0 ? T(0) : sum;
+      }
+    }
   });
 }
 
 /// The engine that needs nothing but headers.
 template <class T>
-void gemm_default(Index m, Index n, Index k, Strided<T> a, Strided<T> b, T* c, Index ldc, bool accumulate,
-                  const Epilogue<T>& epilogue) {
-  using Tile = RegisterTile<T>;
-  if (m <= 0 || n <= 0) return;
-  if (n == 1 && ldc == 1 && m > 1) {
-    // One column fills one lane of a vector. Its transpose is a row: b^T a^T, the same products in the same order.
-    T bias[Tile::columns];
-    if (epilogue.bias) std::fill_n(bias, Tile::columns, *epilogue.bias);
-    gemm_tasks(Index{1}, m, k, Strided<T>{b.data, b.column_stride, b.row_stride},
-               Strided<T>{a.data, a.column_stride, a.row_stride}, c, m, accumulate,
-               Epilogue<T>{epilogue.bias ? bias : nullptr, epilogue.activation}, 0);
-    return;
-  }
-  gemm_tasks(m, n, k, a, b, c, ldc, accumulate, epilogue, 1);
+void gemm_default(const Product<T>& x) {
+  if (x.m <= 0 || x.n <= 0) return;
+  // From about ten steps along k for each column on, a sum of lanes costs less than the idle part of a vector.
+  if constexpr (RegisterTile<T>::width >= 4)
+    if (x.n <= RegisterTile<T>::width / 4 && x.k >= 10 * x.n) return narrow_product(x);
+  const Index depth = std::max<Index>(1, Blocking::part(x.k, Blocking::depth, 4));
+  for (Index i = 0; i < x.m; i += Blocking::pass)
+    for (Index j = 0; j < x.n; j += Blocking::pass)
+      for (Index p = 0; p < x.k || p == 0; p += depth) {
+        Epilogue<T> epilogue;
+        if (p + depth >= x.k) epilogue = {x.epilogue.bias ? x.epilogue.bias + j : nullptr, x.epilogue.activation};
+        gemm_slice(Product<T>{std::min(Blocking::pass, x.m - i), std::min(Blocking::pass, x.n - j), std::min(depth, x.k - p),
+                              x.a.from(i, p), x.b.from(p, j), x.c + i * x.ldc + j, x.ldc, x.accumulate || p > 0, epilogue});
+      }
 }
 
 }  // namespace detail
@@ -143,7 +188,7 @@ void gemm_default(Index m, Index n, Index k, Strided<T> a, Strided<T> b, T* c, I
 template <class T>
 void gemm(Index m, Index n, Index k, Strided<T> a, Strided<T> b, T* c, Index ldc, bool accumulate = false,
           Epilogue<T> epilogue = {}) {
-  detail::gemm_default(m, n, k, a, b, c, ldc, accumulate, epilogue);
+  detail::gemm_default(detail::Product<T>{m, n, k, a, b, c, ldc, accumulate, epilogue});
 }
 
 }  // namespace espalier::inline ESPALIER_ABI::kernels

@@ -1,6 +1,9 @@
 #pragma once
 // The innermost part of gemm: a tile of c held in registers, one template for every instruction set and scalar.
 
+#include <algorithm>
+#include <utility>
+
 #include "espalier/tensor/kernels/pack.hpp"
 
 namespace espalier::inline ESPALIER_ABI::kernels {
@@ -23,7 +26,7 @@ struct RegisterTile {
   static constexpr int rows = ESPALIER_VECTOR_BYTES == 64 ? 12 : 6;
 #endif
   /// The rows left over are taken in tiles of 8, 4, 2 and 1 rows: few kernels, none of which computes rows that are not there.
-  static constexpr int fewer(int rows) { return rows > 8 ? 8 : rows > 4 ? 4 : rows / 2; }
+  static constexpr int fewer(int than) { return than > 8 ? 8 : than > 4 ? 4 : than / 2; }
 };
 
 /// What the tiles of one panel (and slice of k) have in common.
@@ -47,19 +50,24 @@ ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
   constexpr Index width = Lanes::size;
   // Rows are addressed from every fourth one: base + stride * {0, 1, 2, 3} needs three registers where a pointer for each row
   // would need more than there are.
-  const T* base[(Rows + 3) / 4];
+  const T* base[std::size_t{(Rows + 3) / 4}];
   const Index row = run.a_row, step = run.a_step, b_step = run.b_step;
 #pragma GCC unroll 4
   for (int i = 0; i < Rows; i += 4) base[i / 4] = a + i * row;
 
-  typename Lanes::vector sum[Rows][Vectors];  // bare vectors: an array of packs would be constructed in memory
+  // What is far from the core arrives while the sums are formed: else every tile would end in a wait for c.
+  if (run.depth >= 128)
+    for (int i = 0; i < Rows; ++i)
+      for (int j = 0; j < Vectors; ++j) __builtin_prefetch(c + i * run.ldc + j * width, 1);
+
+  typename Lanes::vector sum[std::size_t{Rows}][std::size_t{Vectors}];  // bare vectors: an array of packs would be constructed in memory
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 2
     for (int j = 0; j < Vectors; ++j) sum[i][j] = Lanes().v;
 
   for (Index p = run.depth; p > 0; --p) {
-    typename Lanes::vector right[Vectors];
+    typename Lanes::vector right[std::size_t{Vectors}];
 #pragma GCC unroll 2
     for (int j = 0; j < Vectors; ++j) right[j] = Lanes::load(b + j * width).v;
 #pragma GCC unroll 12
@@ -110,6 +118,47 @@ void tiles(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
   }
   if constexpr (Rows > 1) {
     if (rows > 0) tiles<T, Vectors, RegisterTile<T>::fewer(Rows)>(rows, a, b, c, run);
+  }
+}
+
+/// Sums pairs of lanes of a, then of b: in each group of `Group` lanes, the i-th of the first half with the i-th of the second.
+/// The halves so summed lie side by side in out.
+template <int Group, class Lanes>
+ESPALIER_INLINE void fold(const Lanes& a, const Lanes& b, Lanes& out) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    constexpr int half = Group / 2;
+    out = Lanes(__builtin_shufflevector(a.v, b.v, (I / half * Group + I % half)...)) +
+          Lanes(__builtin_shufflevector(a.v, b.v, (I / half * Group + half + I % half)...));
+  }(std::make_integer_sequence<int, Lanes::size>{});
+}
+
+/// sums[i] = the dot product of row i of a and b, both dense: first each lane's own sum, then lanes are added, halves to halves.
+/// Writes four sums at a time: sums has room for a multiple of 4.
+template <class T>
+void dots(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums) {
+  using Lanes = pack<T>;
+  constexpr int width = Lanes::size;
+  static_assert(width >= 4);
+  for (Index i = 0; i < rows; i += 4) {
+    const T* row[4];
+    for (Index r = 0; r < 4; ++r) row[r] = a + std::min(i + r, rows - 1) * a_row;  // behind the last row, that row again
+    Lanes s0, s1, s2, s3;
+    const auto step = [&](Index p, const auto&... n) __attribute__((always_inline)) {
+      const Lanes right = Lanes::load(b + p, n...);
+      s0 = fma(Lanes::load(row[0] + p, n...), right, s0);
+      s1 = fma(Lanes::load(row[1] + p, n...), right, s1);
+      s2 = fma(Lanes::load(row[2] + p, n...), right, s2);
+      s3 = fma(Lanes::load(row[3] + p, n...), right, s3);
+    };
+    Index p = 0;
+    for (; p + width <= k; p += width) step(p);
+    if (p < k) step(p, k - p);
+    fold<width>(s0, s1, s0);
+    fold<width>(s2, s3, s2);
+    fold<width / 2>(s0, s2, s0);
+    if constexpr (width >= 8) fold<width / 4>(s0, s0, s0);
+    if constexpr (width >= 16) fold<width / 8>(s0, s0, s0);
+    pack<T, 4 * int(sizeof(T))>(__builtin_shufflevector(s0.v, s0.v, 0, 1, 2, 3)).store(sums + i);
   }
 }
 

@@ -16,44 +16,48 @@ struct Strided {
   const T* data;
   Index row_stride;
   Index column_stride;
+
+  /// The part that begins at (i, j).
+  Strided from(Index i, Index j) const { return {data + i * row_stride + j * column_stride, row_stride, column_stride}; }
+  Strided transposed() const { return {data, column_stride, row_stride}; }
 };
 
 namespace detail {
 
 /// Memory of one thread that grows to what its largest product needs, and is released when the thread ends.
 struct Scratch {
-  void* data = nullptr;
-  std::size_t bytes = 0;
+  void* data;
+  std::size_t bytes;
+};
+inline constinit thread_local Scratch thread_scratch[2] = {};  // without a destructor, so that access needs no guard
 
-  static constexpr std::align_val_t alignment{64};
-  __attribute__((noinline, cold)) void grow(std::size_t wanted);
-  void release() {
-    ::operator delete(data, alignment);
-    data = nullptr;
-    bytes = 0;
+struct ScratchRelease {
+  bool armed = false;
+  ~ScratchRelease() {
+    for (Scratch& s : thread_scratch) {
+      ::operator delete(s.data, std::align_val_t{64});
+      s = {};
+    }
   }
 };
-inline constinit thread_local Scratch thread_scratch;  // no destructor of its own: access needs no guard
 
-inline void Scratch::grow(std::size_t wanted) {
-  struct AtThreadEnd {
-    bool armed = false;
-    ~AtThreadEnd() { thread_scratch.release(); }
-  };
-  static constinit thread_local AtThreadEnd at_thread_end;
+__attribute__((noinline, cold)) inline void grow(Scratch& s, std::size_t bytes) {
+  static constinit thread_local ScratchRelease at_thread_end;
   at_thread_end.armed = true;
-  release();
-  wanted = (wanted + 4095) / 4096 * 4096;
-  data = ::operator new(wanted, alignment);
-  bytes = wanted;
+  ::operator delete(s.data, std::align_val_t{64});
+  s = {};
+  bytes = (bytes + 4095) / 4096 * 4096;
+  s.data = ::operator new(bytes, std::align_val_t{64});
+  s.bytes = bytes;
 }
 
-/// At least `count` numbers, 64-byte aligned, of unknown content; valid until this thread asks again.
-template <class T>
+/// At least `count` numbers, 64-byte aligned, of unknown content, valid until the thread asks for the same `Which` again:
+/// 0 is what tasks share, 1 a task's own.
+template <class T, int Which>
 ESPALIER_INLINE T* scratch(Index count) {
-  const std::size_t wanted = static_cast<std::size_t>(count) * sizeof(T);
-  if (thread_scratch.bytes < wanted) thread_scratch.grow(wanted);
-  return static_cast<T*>(thread_scratch.data);
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+  if (thread_scratch[Which].bytes < bytes) grow(thread_scratch[Which], bytes);
+  return static_cast<T*>(thread_scratch[Which].data);
 }
 
 /// In each 16 bytes: the first (High: the second) halves of a and b, number by number in turn.
@@ -92,7 +96,7 @@ struct Transposer {
 
   /// dest[i * step + j] = column[j][offset + i].
   ESPALIER_INLINE static void run(const T* const* column, Index offset, T* dest, Index step) {
-    vector in[rows], out[rows];
+    vector in[std::size_t{rows}], out[std::size_t{rows}];
 #pragma GCC unroll 4
     for (int i = 0; i < rows; ++i) load(column + i, offset, in[i]);
     if constexpr (rows == 2) {
@@ -151,38 +155,54 @@ void pack_panel(Index depth, Index columns, Strided<T> b, T* dest, Index step) {
   }
 }
 
-/// The size of pack_rows' copy.
+/// From row to row of a packed panel of `columns` columns.
 template <class T>
-Index packed_rows_size(Index rows, Index depth) {
-  return (rows + RegisterTile<T>::rows) * (depth + 64 / Index(sizeof(T)));
+Index panel_step(Index columns) {
+  return columns <= RegisterTile<T>::width ? RegisterTile<T>::width : RegisterTile<T>::columns;
 }
 
-/// A dense copy of a's rows, and the strides by which the tiles read it: rows stay rows, their distance no power of two (lines
-/// at such distances would evict each other); a transposed operand is cut into the rows of a tile.
+/// How the tiles read a where it lies.
 template <class T>
-void pack_rows(Index rows, Index depth, Strided<T> a, T* dest, TileRun<T>& run) {
+void set_layout(const Strided<T>& a, TileRun<T>& run) {
+  run.a_row = a.row_stride;
+  run.a_step = a.column_stride;
+  run.a_block = RegisterTile<T>::rows * a.row_stride;
+}
+
+/// How they read the copy of pack_rows: rows stay rows, at a distance that is an odd number of cache lines (lines at a power
+/// of two from each other would evict each other); a transposed operand is cut into pieces of a tile's rows.
+template <class T>
+void rows_layout(Index depth, const Strided<T>& a, TileRun<T>& run) {
+  constexpr Index line = 64 / Index(sizeof(T)), tile = RegisterTile<T>::rows;
+  const bool transposed = a.row_stride == 1;
+  run.a_row = transposed ? 1 : ((depth + line - 1) / line | 1) * line;
+  run.a_step = transposed ? tile : 1;
+  run.a_block = tile * (transposed ? depth : run.a_row);
+}
+
+/// The numbers in a copy of `rows` rows.
+template <class T>
+Index rows_copy_size(Index rows, const TileRun<T>& run) {
+  return (rows + RegisterTile<T>::rows - 1) / RegisterTile<T>::rows * run.a_block;
+}
+
+/// A dense copy of rows of a, in the layout that `run` describes.
+template <class T>
+void pack_rows(Index rows, Index depth, Strided<T> a, T* dest, const TileRun<T>& run) {
   constexpr Index tile = RegisterTile<T>::rows;
-  if (a.row_stride == 1) {
-    run.a_row = 1;
-    run.a_step = tile;
-    run.a_block = tile * depth;
+  if (run.a_row == 1) {
     for (Index i = 0; i < rows; i += tile, dest += run.a_block) {
       const T* from = a.data + i;
       if (rows - i >= tile)
         for (Index p = 0; p < depth; ++p) std::memcpy(dest + p * tile, from + p * a.column_stride, tile * sizeof(T));
       else
-        for (Index p = 0; p < depth; ++p)
-          for (Index r = 0; r < rows - i; ++r) dest[p * tile + r] = from[p * a.column_stride + r];
+        for (Index p = 0; p < depth; ++p) std::copy_n(from + p * a.column_stride, rows - i, dest + p * tile);
     }
   } else {
-    run.a_row = (depth / (64 / Index(sizeof(T))) | 1) * (64 / Index(sizeof(T)));
-    if (run.a_row < depth) run.a_row += 2 * (64 / Index(sizeof(T)));
-    run.a_step = 1;
-    run.a_block = tile * run.a_row;
     for (Index i = 0; i < rows; ++i, dest += run.a_row) {
       const T* from = a.data + i * a.row_stride;
       if (a.column_stride == 1)
-        std::memcpy(dest, from, static_cast<std::size_t>(depth) * sizeof(T));
+        std::copy_n(from, depth, dest);
       else
         for (Index p = 0; p < depth; ++p) dest[p] = from[p * a.column_stride];
     }

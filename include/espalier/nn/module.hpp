@@ -1,0 +1,234 @@
+#pragma once
+// Modules are plain structs: fields, and a const call operator from tensor to tensor.
+//
+//   struct Scale {                                                      // a module of one's own
+//     Tensor<float> factor = parameter(Tensor<float>::ones({1}));
+//     Tensor<float> operator()(const Tensor<float>& x) const { return x * factor; }
+//     void fields(auto&& visit) { visit("factor", factor); }
+//   };
+//
+// A module that behaves differently in training takes the Pass as well: `operator()(x, pass)`. One that reads tokens or masks
+// takes an `Input<T>` or a `Tensor<Index>`. Functions and lambdas are modules without fields. AnyModule<T> holds any of them.
+
+#include "espalier/nn/pass.hpp"
+#include "espalier/ops/linalg.hpp"
+#include "espalier/tensor/fields.hpp"
+#include "espalier/tensor/values.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+/// What can be called with an X (and perhaps a Pass) and gives a Tensor<T>.
+template <class M, class T, class X>
+concept CallableWith = requires(const M& m, const X& x, Pass& pass) {
+  { m(x) } -> std::convertible_to<Tensor<T>>;
+} || requires(const M& m, const X& x, Pass& pass) {
+  { m(x, pass) } -> std::convertible_to<Tensor<T>>;
+};
+template <class M, class T = float>
+concept ModuleFor = CallableWith<M, T, Tensor<T>> || CallableWith<M, T, Input<T>> || CallableWith<M, T, Tensor<Index>>;
+
+/// The activation that a module is, when a layer before it can do it in the same pass.
+template <class M>
+inline constexpr Activation activation_of = Activation::none;
+template <>
+inline constexpr Activation activation_of<ReLU> = Activation::relu;
+
+/// Calls a module, with the pass where it takes one.
+template <class M, class X>
+auto call(const M& module, const X& x, Pass* pass) {
+  if constexpr (requires(Pass& p) { module(x, p); }) {
+    if (pass) return module(x, *pass);
+    if constexpr (requires { module(x); }) return module(x);
+    else fail("module: it can only be called with a Pass; give it a call operator without one for inference");
+  } else {
+    return module(x);
+  }
+}
+
+/// A module of any type: a value that copies as modules do (handles are shared; `clone` is deep).
+template <Differentiable T = float>
+class AnyModule {
+ public:
+  AnyModule() = default;
+  template <class M>
+    requires(!std::same_as<std::remove_cvref_t<M>, AnyModule> && ModuleFor<std::remove_cvref_t<M>, T>)
+  AnyModule(M&& module) : held_(std::make_unique<Held<std::remove_cvref_t<M>>>(std::forward<M>(module))) {}
+  AnyModule(const AnyModule& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
+  AnyModule(AnyModule&&) noexcept = default;
+  AnyModule& operator=(AnyModule other) noexcept {
+    held_ = std::move(other.held_);
+    return *this;
+  }
+
+  explicit operator bool() const { return static_cast<bool>(held_); }
+  Tensor<T> operator()(const Tensor<T>& x, Pass* pass = nullptr) const { return held_->call(x, pass); }
+  Tensor<T> operator()(const Tensor<T>& x, Pass& pass) const { return held_->call(x, &pass); }
+  Tensor<T> operator()(const Input<T>& input, Pass* pass = nullptr) const { return held_->call(input, pass); }
+
+  /// See activation_of.
+  Activation activation() const { return held_->activation(); }
+  /// Whether `fused` works.
+  bool fuses() const { return held_->fuses(); }
+  /// The module followed by an activation, in one pass.
+  Tensor<T> fused(const Tensor<T>& x, Activation activation) const { return held_->fused(x, activation); }
+
+  /// The module as an M, or null when it is another type.
+  template <class M>
+  M* as() {
+    return held_ && held_->type() == &type_tag<M> ? &static_cast<Held<M>&>(*held_).module : nullptr;
+  }
+  void fields(Visitor& visit) {
+    if (held_) held_->fields(visit);
+  }
+
+ private:
+  template <class M>
+  static constexpr char type_tag = 0;
+
+  struct Base {
+    virtual ~Base() = default;
+    virtual Tensor<T> call(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual Tensor<T> call(const Input<T>& input, Pass* pass) const = 0;
+    virtual Activation activation() const = 0;
+    virtual bool fuses() const = 0;
+    virtual Tensor<T> fused(const Tensor<T>& x, Activation activation) const = 0;
+    virtual const void* type() const = 0;
+    virtual void fields(Visitor& visit) = 0;
+    virtual std::unique_ptr<Base> copy() const = 0;
+  };
+  template <class M>
+  struct Held final : Base {
+    M module;
+    explicit Held(M m) : module(std::move(m)) {}
+
+    Tensor<T> call(const Tensor<T>& x, Pass* pass) const override {
+      if constexpr (CallableWith<M, T, Tensor<T>>) return espalier::call(module, x, pass);
+      else return call(Input<T>(x), pass);
+    }
+    Tensor<T> call(const Input<T>& input, Pass* pass) const override {
+      if constexpr (CallableWith<M, T, Input<T>>) {
+        return espalier::call(module, input, pass);
+      } else if constexpr (CallableWith<M, T, Tensor<T>>) {
+        if (!input.values.defined()) fail("module: it takes values [batch, ...], but the input has tokens only");
+        return espalier::call(module, input.values, pass);
+      } else {
+        if (!input.tokens.defined()) fail("module: it takes tokens [batch, steps], but the input has values only");
+        return espalier::call(module, input.tokens, pass);
+      }
+    }
+    Activation activation() const override {
+      return activation_of<M>;
+    }
+    static constexpr bool can_fuse = requires(const M& m, const Tensor<T>& x) { m.fused(x, Activation::relu); };
+    bool fuses() const override { return can_fuse; }
+    Tensor<T> fused(const Tensor<T>& x, Activation a) const override {
+      if constexpr (can_fuse) return module.fused(x, a);
+      else fail("module: it cannot take an activation along");
+    }
+    const void* type() const override { return &type_tag<M>; }
+    void fields(Visitor& visit) override { walk(module, visit); }
+    std::unique_ptr<Base> copy() const override { return std::make_unique<Held>(module); }
+  };
+
+  std::unique_ptr<Base> held_;
+};
+
+// ---- parameters ------------------------------------------------------------------------------------------------------
+
+/// A model's parameters by path, in the order of its fields; a tensor used twice appears once. Handles, not copies.
+template <Differentiable T = float>
+using Parameters = NamedList<Tensor<T>>;
+
+namespace detail {
+
+/// Does the same for every tensor type and nothing for numbers.
+template <class F>
+class TensorVisitor final : public Visitor {
+ public:
+  explicit TensorVisitor(F f) : f_(std::move(f)) {}
+
+ private:
+  void tensor(Tensor<float>& field) override { f_(path(), field); }
+  void tensor(Tensor<double>& field) override { f_(path(), field); }
+  void tensor(Tensor<Index>& field) override { f_(path(), field); }
+  void tensor(Tensor<bool>& field) override { f_(path(), field); }
+  F f_;
+};
+
+template <class Object, class F>
+void each_tensor(Object& object, F f) {
+  TensorVisitor<F> visitor(std::move(f));
+  walk(object, visitor);
+}
+
+}  // namespace detail
+
+/// The parameters of anything with fields. Names them after their paths, so that messages can.
+template <Differentiable T = float, class Model>
+Parameters<T> parameters(Model& model) {
+  std::vector<Named<Tensor<T>>> found;
+  std::vector<const void*> seen;
+  detail::each_tensor(model, [&](const std::string& path, auto& tensor) {
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>) {
+      Leaf<T>* leaf = leaf_of(tensor);
+      if (!leaf) return;
+      if (leaf->name.empty() || leaf->name == path) leaf->name = path;
+      seen.push_back(leaf);
+      found.push_back({path, tensor});
+    }
+  });
+  // Ties: keep the first of each leaf.
+  std::vector<std::size_t> order(seen.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return std::less<>{}(seen[a], seen[b]); });
+  std::vector<char> drop(seen.size(), 0);
+  for (std::size_t i = 1; i < order.size(); ++i) drop[order[i]] = seen[order[i]] == seen[order[i - 1]];
+  std::vector<Named<Tensor<T>>> unique;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    if (!drop[i]) unique.push_back(std::move(found[i]));
+  return Parameters<T>(std::move(unique));
+}
+
+/// Says whose the parameters of an object are.
+template <Differentiable T = float, class Object>
+void set_owner(Object& object, const Owner& owner) {
+  detail::each_tensor(object, [&](const std::string&, auto& tensor) {
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
+      if (Leaf<T>* leaf = leaf_of(tensor)) leaf->owner = owner;
+  });
+}
+
+/// A deep copy: parameters and buffers of its own, ties kept. (Copying a module copies handles, as in PyTorch.)
+template <class Model>
+Model clone(const Model& model) {
+  Model copy = model;
+  std::vector<std::pair<const void*, Tensor<float>>> leaves_float;
+  std::vector<std::pair<const void*, Tensor<double>>> leaves_double;
+  const auto deep = [](auto& known, auto& tensor) {
+    using T = typename std::remove_cvref_t<decltype(tensor)>::value_type;
+    Leaf<T>* leaf = leaf_of(tensor);
+    if (!leaf) {
+      tensor = tensor.clone();
+      return;
+    }
+    for (const auto& [old, fresh] : known)
+      if (old == leaf) {
+        tensor = fresh;
+        return;
+      }
+    tensor = parameter(tensor.clone());
+    leaf_of(tensor)->owner = leaf->owner;
+    leaf_of(tensor)->name = leaf->name;
+    known.push_back({leaf, tensor});
+  };
+  detail::each_tensor(copy, [&](const std::string&, auto& tensor) {
+    using Kind = std::remove_cvref_t<decltype(tensor)>;
+    if constexpr (std::same_as<Kind, Tensor<float>>) deep(leaves_float, tensor);
+    else if constexpr (std::same_as<Kind, Tensor<double>>) deep(leaves_double, tensor);
+    else tensor = tensor.clone();
+  });
+  if constexpr (requires { copy.after_clone(); }) copy.after_clone();
+  return copy;
+}
+
+}  // namespace espalier::inline ESPALIER_ABI

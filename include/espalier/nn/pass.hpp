@@ -1,0 +1,93 @@
+#pragma once
+// Pass: what a recording call carries besides its inputs.
+//
+// `model(inputs)` is inference; `model(inputs, pass)` records and trains: dropout draws, batch norm uses the batch. There is
+// no hidden training flag. The Pass holds the random key (seed, stream, step and the path of the module that draws, so that
+// adding a layer shifts nobody else's numbers) and collects updates of buffers such as running statistics, which take effect
+// when the Pass ends: on `commit()` or, at the latest, in its destructor. `discard()` drops them (an evaluation that must
+// leave no trace); so does leaving by an exception.
+
+#include <exception>
+
+#include "espalier/autograd/node.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+class Pass {
+ public:
+  /// A pass of the given step: the same (rng, step) draws the same numbers. The generator does not advance.
+  explicit Pass(const Rng& rng, std::uint64_t step = 0) : rng_(rng), step_(step), exceptions_(std::uncaught_exceptions()) {}
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+  ~Pass() {
+    if (std::uncaught_exceptions() == exceptions_) commit();
+  }
+
+  std::uint64_t step() const { return step_; }
+  /// The random numbers of the module that is running: a function of seed, stream, step and its path.
+  Draws draws() const { return rng_.draws(path_, step_); }
+
+  /// Enters a named part of the model for as long as it lives.
+  class Scope {
+   public:
+    Scope(Pass& pass, std::uint64_t name_hash) : pass_(pass), outer_(pass.path_) {
+      pass.path_ = detail::mix(outer_ ^ name_hash);
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope() { pass_.path_ = outer_; }
+
+   private:
+    Pass& pass_;
+    std::uint64_t outer_;
+  };
+
+  /// At the end of the pass: buffer = (1 - momentum) buffer + momentum value.
+  template <Differentiable T>
+  void update(const Tensor<T>& buffer, const Tensor<T>& value, double momentum) {
+    updates<T>().push_back({buffer, value.detach(), momentum});
+  }
+  /// At the end of the pass: counter + 1.
+  void increment(const Tensor<Index>& counter) { counters_.push_back(counter); }
+
+  void commit() {
+    apply(updates_float_);
+    apply(updates_double_);
+    for (Tensor<Index>& counter : counters_) ++counter.mutate()[0];
+    discard();
+  }
+  void discard() {
+    updates_float_.clear();
+    updates_double_.clear();
+    counters_.clear();
+  }
+
+ private:
+  template <class T>
+  struct Update {
+    Tensor<T> buffer, value;
+    double momentum;
+  };
+  template <class T>
+  auto& updates() {
+    if constexpr (std::same_as<T, float>) return updates_float_;
+    else return updates_double_;
+  }
+  template <class T>
+  static void apply(PoolVector<Update<T>>& updates) {
+    for (Update<T>& u : updates) {
+      const std::span<T> buffer = u.buffer.mutate();
+      const T keep = static_cast<T>(1 - u.momentum), take = static_cast<T>(u.momentum);
+      for (std::size_t i = 0; i < buffer.size(); ++i) buffer[i] = keep * buffer[i] + take * u.value.data()[i];
+    }
+  }
+
+  Rng rng_;
+  std::uint64_t step_, path_ = 0;
+  int exceptions_;
+  PoolVector<Update<float>> updates_float_;
+  PoolVector<Update<double>> updates_double_;
+  PoolVector<Tensor<Index>> counters_;
+};
+
+}  // namespace espalier::inline ESPALIER_ABI
