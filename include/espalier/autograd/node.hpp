@@ -271,6 +271,7 @@ struct Leaf : Node<T> {
   Index part = 0;           // which one
   std::vector<Part> parts;  // a pack's
   Index reached = 0;        // how many of them hold a gradient
+  Index slot = -1;          // its place with a LeafSink, while one is at work
 
   static void finish(Node<T>& node) { static_cast<Leaf&>(node).~Leaf(); }
   static void none(Node<T>&) {}

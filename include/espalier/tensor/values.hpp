@@ -66,6 +66,9 @@ struct OutputLayout {
   std::vector<Place> places;
 };
 
+template <class T>
+Tensor<T> slice(const Tensor<T>& x, int axis, Index begin, Index end);  // ops/layout.hpp
+
 /// A model's predictions: linear heads on one trunk come as one block [batch, columns], cut into tensors on demand.
 template <Differentiable T = float>
 class Outputs {
@@ -88,6 +91,13 @@ class Outputs {
   const std::string& name(Index task) const { return layout_->names[static_cast<std::size_t>(task)]; }
   const OutputLayout::Place& place(Index task) const { return layout_->places[static_cast<std::size_t>(task)]; }
   const std::shared_ptr<const OutputLayout>& layout() const { return layout_; }
+  /// A task's prediction [batch, width]. Throws Error listing the known tasks.
+  Tensor<T> operator[](std::string_view name) const {
+    const Index task = find(name);
+    if (task < 0) fail("outputs: unknown task '", name, "'; known: ", names());
+    const OutputLayout::Place& p = place(task);
+    return p.packed() ? slice(block_, 1, p.begin, p.end) : separate(p.separate);
+  }
   /// [batch, columns] of all packed heads; undefined when there are none.
   const Tensor<T>& block() const { return block_; }
   const Tensor<T>& separate(Index i) const { return separate_[static_cast<std::size_t>(i)]; }

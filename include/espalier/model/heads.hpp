@@ -1,0 +1,138 @@
+#pragma once
+// Heads: named modules on one trunk, the linear ones stored and run as one.
+//
+// Linear heads on the same features are packed at construction: their weights become rows of one matrix, so that 64 heads cost
+// what one wide head costs. Each head keeps its tensors (views of the pack), names, checkpoints and gradient; a head whose
+// tensors are used elsewhere too (tied) stays as it is.
+
+#include "espalier/nn/sequential.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+template <Differentiable T = float>
+class Heads {
+ public:
+  Heads() = default;
+  /// `what` names the kind of head in messages ("task", "modality"). Throws Error for no head, an empty one, or equal names.
+  Heads(std::vector<Named<AnyModule<T>>> heads, std::string_view what) : heads_(std::move(heads)) {
+    if (heads_.empty()) fail("model: no ", what, " head given; it needs at least one");
+    std::vector<std::string_view> names;
+    for (const auto& head : heads_) {
+      if (!head.value) fail("model: the head of ", what, " '", head.name, "' is empty");
+      names.push_back(head.name);
+    }
+    std::sort(names.begin(), names.end());
+    if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+      fail("model: ", what, " '", *twice, "' appears twice; names must differ");
+    for (auto& head : heads_) {
+      hashes_.push_back(detail::hash_name(head.name));
+      set_owner<T>(head.value, {Owner::Kind::task, head.name});
+    }
+    pack();
+  }
+
+  Index size() const { return static_cast<Index>(heads_.size()); }
+  const std::shared_ptr<const OutputLayout>& layout() const { return layout_; }
+  AnyModule<T>& operator[](Index i) { return heads_[static_cast<std::size_t>(i)].value; }
+
+  /// All heads on one tensor of features [batch, width].
+  Outputs<T> operator()(const Tensor<T>& features, Pass* pass) const {
+    Tensor<T> block;
+    if (weight_.defined()) {
+      if (features.rank() != 2 || features.shape()[1] != weight_.shape()[1])
+        fail("model: the heads take [batch, ", weight_.shape()[1], "], the trunk gives ", features.shape());
+      block = linear(features, weight_, bias_);
+    }
+    PoolVector<Tensor<T>> separate;
+    for (std::size_t i : separate_) separate.push_back(one(i, features, pass));
+    return Outputs<T>(layout_, std::move(block), std::move(separate));
+  }
+  /// One head alone.
+  Tensor<T> one(std::size_t i, const Tensor<T>& features, Pass* pass) const {
+    if (!pass) return heads_[i].value(features);
+    const Pass::Scope scope(*pass, hashes_[i]);
+    return heads_[i].value(features, pass);
+  }
+
+  void fields(auto&& visit) {
+    for (auto& head : heads_) visit(head.name, head.value);
+  }
+  /// Packs the linear heads that are not packed yet: after construction and after a deep copy.
+  void pack() {
+    std::vector<Linear<T>*> members;
+    std::vector<const void*> leaves;
+    auto layout = std::make_shared<OutputLayout>();
+    separate_.clear();
+    Index columns = 0;
+    for (std::size_t i = 0; i < heads_.size(); ++i) {
+      Linear<T>* head = heads_[i].value.template as<Linear<T>>();
+      const bool fits = head && packable(*head) && (members.empty() || head->in() == members[0]->in()) &&
+                        !std::binary_search(leaves.begin(), leaves.end(), static_cast<const void*>(leaf_of(head->weight)),
+                                            std::less<>{});
+      layout->names.push_back(heads_[i].name);
+      if (fits) {
+        const void* leaf = leaf_of(head->weight);
+        leaves.insert(std::lower_bound(leaves.begin(), leaves.end(), leaf, std::less<>{}), leaf);
+        layout->places.push_back({columns, columns + head->out(), -1});
+        columns += head->out();
+        members.push_back(head);
+      } else {
+        layout->places.push_back({.separate = static_cast<Index>(separate_.size())});
+        separate_.push_back(i);
+      }
+    }
+    layout_ = std::move(layout);
+    weight_ = bias_ = {};
+    if (members.size() == 1) {  // one head is its own block
+      weight_ = members[0]->weight;
+      bias_ = members[0]->bias;
+    } else if (members.size() > 1) {
+      std::vector<Tensor<T>*> weights, biases;
+      for (Linear<T>* head : members) {
+        weights.push_back(&head->weight);
+        biases.push_back(&head->bias);
+      }
+      weight_ = pack_tensors(weights, {columns, members[0]->in()});
+      bias_ = pack_tensors(biases, {columns});
+    }
+  }
+
+ private:
+  static bool packable(const Linear<T>& head) {
+    const auto free = [](const Tensor<T>& t) {
+      return t.defined() && leaf_of(t) && !leaf_of(t)->pack && !t.buffer()->pack && t.offset() == 0;
+    };
+    return free(head.weight) && free(head.bias);
+  }
+  /// Moves the tensors' storage into one block; every handle of theirs follows.
+  static Tensor<T> pack_tensors(const std::vector<Tensor<T>*>& members, const Shape& shape) {
+    Tensor<T> whole = parameter(Tensor<T>::empty(shape));
+    Leaf<T>& leaf = *leaf_of(whole);
+    leaf.owner = {Owner::Kind::task, ""};
+    const Index row = shape.span(1, shape.rank());
+    Index at = 0;
+    for (Tensor<T>* member : members) {
+      const Index rows = member->shape()[0];
+      std::copy_n(member->data(), member->size(), whole.raw() + at * row);
+      Buffer& buffer = *member->buffer();
+      buffer.data = reinterpret_cast<std::byte*>(whole.raw() + at * row);
+      buffer.pack = whole.buffer();
+      Leaf<T>& part = *leaf_of(*member);
+      part.pack = whole.node();
+      part.part = static_cast<Index>(leaf.parts.size());
+      part.grad = {};
+      part.fresh = true;
+      leaf.parts.push_back({at, at + rows, true});
+      at += rows;
+    }
+    return whole;
+  }
+
+  std::vector<Named<AnyModule<T>>> heads_;
+  std::vector<std::uint64_t> hashes_;
+  std::vector<std::size_t> separate_;  // heads that run on their own
+  Tensor<T> weight_, bias_;            // of the packed heads: [columns, in], [columns]
+  std::shared_ptr<const OutputLayout> layout_;
+};
+
+}  // namespace espalier::inline ESPALIER_ABI

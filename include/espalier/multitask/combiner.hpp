@@ -1,0 +1,81 @@
+#pragma once
+// Combiner: any way of joining the tasks' losses, a weighting or an aggregator, held by value.
+
+#include <memory>
+
+#include "espalier/multitask/weighting/constant.hpp"
+#include "espalier/tensor/fields.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+/// Holds a LossWeighting (losses -> weights, heads included) or a GramianAggregator (Gramian -> weights of what is shared).
+class Combiner {
+ public:
+  Combiner() : Combiner(Sum{}) {}
+  template <class M>
+    requires LossWeighting<M> || GramianAggregator<M>
+  Combiner(M method) : held_(std::make_unique<Held<M>>(std::move(method))) {}
+  Combiner(const Combiner& other) : held_(other.held_->copy()) {}
+  Combiner(Combiner&&) noexcept = default;
+  Combiner& operator=(Combiner other) noexcept {
+    held_ = std::move(other.held_);
+    return *this;
+  }
+
+  std::string_view name() const { return held_->name(); }
+  /// Whether it works on the tasks' gradients instead of their losses.
+  bool aggregates() const { return held_->aggregates(); }
+  void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) { held_->weights(losses, info, out); }
+  Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) {
+    return held_->weights(gramian, info, out);
+  }
+  /// Tells the method how many tasks there are, before the first step.
+  void prepare(Index tasks) { held_->prepare(tasks); }
+  /// The method as an M, or null when it is another.
+  template <class M>
+  M* as() {
+    return held_->type() == &type_tag<M> ? &static_cast<Held<M>&>(*held_).method : nullptr;
+  }
+  void fields(Visitor& visit) { held_->fields(visit); }
+
+ private:
+  template <class M>
+  static constexpr char type_tag = 0;
+
+  struct Base {
+    virtual ~Base() = default;
+    virtual std::string_view name() const = 0;
+    virtual bool aggregates() const = 0;
+    virtual void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) = 0;
+    virtual Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) = 0;
+    virtual void prepare(Index tasks) = 0;
+    virtual const void* type() const = 0;
+    virtual void fields(Visitor& visit) = 0;
+    virtual std::unique_ptr<Base> copy() const = 0;
+  };
+  template <class M>
+  struct Held final : Base {
+    M method;
+    explicit Held(M m) : method(std::move(m)) {}
+    std::string_view name() const override { return M::name; }
+    bool aggregates() const override { return GramianAggregator<M>; }
+    void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) override {
+      if constexpr (LossWeighting<M>) method.weights(losses, info, out);
+      else (void)losses, (void)info, (void)out;
+    }
+    Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) override {
+      if constexpr (GramianAggregator<M>) return method.weights(gramian, info, out);
+      else return (void)gramian, (void)info, (void)out, Certificate{};
+    }
+    void prepare(Index tasks) override {
+      if constexpr (requires { method.prepare(tasks); }) method.prepare(tasks);
+    }
+    const void* type() const override { return &type_tag<M>; }
+    void fields(Visitor& visit) override { walk(method, visit); }
+    std::unique_ptr<Base> copy() const override { return std::make_unique<Held>(method); }
+  };
+
+  std::unique_ptr<Base> held_;
+};
+
+}  // namespace espalier::inline ESPALIER_ABI

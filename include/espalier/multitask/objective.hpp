@@ -1,0 +1,237 @@
+#pragma once
+// MultiObjective: one loss per task, and the way they are joined.
+//
+//   MultiObjective objective{{{"digit", CrossEntropy{}}, {"ink", MSE{}}}, UPGrad{}};      // default: Sum
+//   auto losses = objective(outputs, targets);
+//   objective.backward(losses);
+//   optimizer.step();
+//
+// A weighting (Sum, FixedWeights, UncertaintyWeighting, ...) scales each task's whole gradient. An aggregator (UPGrad, ...)
+// sees the Gramian of the tasks' gradients in what they share and weighs that alone; heads keep their own gradients. What is
+// shared: parameters that the assemblies tag so, encoders, and untagged parameters that two or more tasks reach.
+// A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
+
+#include <functional>
+
+#include "espalier/autograd/functional.hpp"
+#include "espalier/multitask/aggregator/upgrad.hpp"
+#include "espalier/multitask/combiner.hpp"
+#include "espalier/multitask/task_gradients.hpp"
+#include "espalier/multitask/weighting/uncertainty.hpp"
+#include "espalier/ops/loss.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+/// A task's loss: one of MSE, MAE, BCEWithLogits, CrossEntropy, or any function of (prediction, Target<T>) that gives a
+/// rank-0 tensor. Such a function sees only targets that have a label somewhere, and honours the weights itself.
+template <Differentiable T = float>
+class TaskLoss {
+ public:
+  template <class Loss>
+    requires requires { { Loss::kind } -> std::convertible_to<LossKind>; }
+  TaskLoss(Loss) : kind_(Loss::kind), name_(Loss::name) {}
+  template <class F>
+    requires std::is_invocable_r_v<Tensor<T>, F, const Tensor<T>&, const Target<T>&>
+  TaskLoss(F function) : name_("custom"), function_(std::move(function)) {}
+
+  bool custom() const { return static_cast<bool>(function_); }
+  LossKind kind() const { return kind_; }
+  std::string_view name() const { return name_; }
+  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return function_(prediction, target); }
+
+ private:
+  LossKind kind_ = LossKind::mse;
+  std::string_view name_;
+  std::function<Tensor<T>(const Tensor<T>&, const Target<T>&)> function_;
+};
+
+/// What the last backward did: for diagnostics.
+struct ObjectiveRecord {
+  std::vector<Index> active;     // the tasks present, in order
+  std::vector<double> weights;   // [active]: scaled losses, or shared gradients
+  std::vector<double> gramian;   // [active, active]; empty for weightings
+  Certificate certificate;       // an aggregator's; exact for weightings
+};
+
+template <Differentiable T = float>
+class MultiObjective {
+ public:
+  /// Throws Error when there is no task or a name appears twice.
+  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner = {})
+      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner)) {}
+  explicit MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner = {}) : combiner_(std::move(combiner)) {
+    if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
+    auto names = std::make_shared<std::vector<std::string>>();
+    for (Named<TaskLoss<T>>& loss : losses) {
+      names->push_back(loss.name);
+      losses_.push_back(std::move(loss.value));
+    }
+    std::vector<std::string_view> sorted(names->begin(), names->end());
+    std::sort(sorted.begin(), sorted.end());
+    if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
+      fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
+    names_ = std::move(names);
+    combiner_.prepare(size());
+  }
+
+  Index size() const { return static_cast<Index>(losses_.size()); }
+  const std::vector<std::string>& names() const { return *names_; }
+  Combiner& combiner() { return combiner_; }
+  const ObjectiveRecord& record() const { return record_; }
+
+  /// The losses of a batch. Throws Error for a task that the model does not predict or that has no target, naming what there
+  /// is, and for every mismatch of shapes, classes and weights.
+  Losses<T> operator()(const Outputs<T>& outputs, const Targets<T>& targets) const {
+    Losses<T> losses(names_);
+    PoolVector<LossSegment<T>> segments;  // of the packed block, by column
+    PoolVector<Index> segment_tasks;
+    PoolVector<double> sums;
+    const bool packed = outputs.block().defined();
+    if (packed) {
+      const auto columns = static_cast<std::size_t>(outputs.size());
+      segments.reserve(columns);
+      segment_tasks.reserve(columns);
+    }
+    bool whole = true;
+    for (Index k = 0; k < size(); ++k) {
+      const std::string& name = names()[static_cast<std::size_t>(k)];
+      const Index output = outputs.find(name, k);
+      if (output < 0) fail("objective: the model predicts no task '", name, "'; it predicts: ", outputs.names());
+      const Target<T>* target = targets.find(name, k);
+      if (!target) fail("objective: no target for task '", name, "'; targets given: ", targets.names());
+      const OutputLayout::Place& place = outputs.place(output);
+      const TaskLoss<T>& loss = losses_[static_cast<std::size_t>(k)];
+      if (packed && place.packed() && !loss.custom()) {
+        whole &= segments.empty() ? place.begin == 0 : place.begin == segments.back().end;
+        segments.push_back({loss.kind(), place.begin, place.end, target, name});
+        segment_tasks.push_back(k);
+      } else {
+        add_single(losses, k, loss, place.packed() ? outputs[name] : outputs.separate(place.separate), *target);
+      }
+    }
+    if (segments.empty()) return losses;
+    whole &= segments.back().end == outputs.block().shape()[1];
+    if (!whole) {  // tasks in another order than the heads, or heads without a loss: one by one
+      for (std::size_t i = 0; i < segments.size(); ++i) {
+        const Index k = segment_tasks[i];
+        add_single(losses, k, losses_[static_cast<std::size_t>(k)],
+                   slice(outputs.block(), 1, segments[i].begin, segments[i].end), *segments[i].target);
+      }
+      return losses;
+    }
+    sums.resize(segments.size());
+    Tensor<T> values = segment_losses(outputs.block(), std::span<const LossSegment<T>>(segments), std::span<double>(sums));
+    losses.add({std::move(values), std::move(segment_tasks)}, sums);
+    return losses;
+  }
+
+  /// Adds the joined gradient to the parameters. Throws Error, before anything is changed, when a loss is NaN or infinite.
+  void backward(const Losses<T>& losses, BackwardOptions options = {}) {
+    if (losses.size() != size()) fail("objective: ", losses.size(), " losses given for ", size(), " tasks");
+    record_.active.clear();
+    bool recorded_any = false;
+    for (Index k = 0; k < size(); ++k) {
+      if (!std::isfinite(losses.value(k)))
+        fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
+             "; nothing was updated. Look at the inputs, the labels and the learning rate");
+      if (losses.present(k)) record_.active.push_back(k);
+    }
+    for (const auto& part : losses.parts()) recorded_any |= static_cast<bool>(part.values.node());
+    if (!recorded_any && !record_.active.empty())
+      fail("objective: the losses were not recorded; call the model with a Pass: model(inputs, pass)");
+    const std::size_t m = record_.active.size();
+    record_.weights.assign(m, 0);
+    record_.gramian.clear();
+    record_.certificate = {};
+    if (m == 0) return;
+    const StepInfo info{step_++, names(), record_.active};
+    if (combiner_.aggregates()) aggregate(losses, info, options);
+    else weigh(losses, info, options);
+  }
+
+  void fields(auto&& visit) {
+    visit("step", step_);
+    visit("combiner", combiner_);
+  }
+
+ private:
+  static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
+                         const Target<T>& target) {
+    double sum = 0;
+    Tensor<T> value;
+    if (loss.custom()) {
+      const Tensor<T>& w = target.weight;
+      sum = w.defined() ? kernels::sum(w.size(), w.data()) : static_cast<double>(prediction.rank() > 0 ? prediction.shape()[0] : 1);
+      value = sum > 0 ? reshape(loss(prediction, target), {1}) : Tensor<T>::zeros({1});
+    } else {
+      const Tensor<T> block = prediction.rank() == 2 ? prediction : reshape(prediction, {prediction.size(), 1});
+      const LossSegment<T> segment{loss.kind(), 0, block.shape()[1], &target, losses.name(task)};
+      value = segment_losses(block, std::span<const LossSegment<T>>(&segment, 1), std::span<double>(&sum, 1));
+    }
+    losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
+  }
+
+  /// The cotangent of one part: weights of the tasks present, labelled where it matters.
+  void start(Sweep<T>& sweep, const Losses<T>& losses, const typename Losses<T>::Part& part, std::span<const double> weights) {
+    Index present = 0;
+    for (Index task : part.tasks) present += losses.present(task);
+    if (present == 0 || !part.values.node()) return;
+    const auto count = static_cast<Index>(part.tasks.size());
+    const bool labelled = sweep.separate() || present < count;  // without labels every head counts as reached
+    Labels labels = labelled ? Labels(present, true) : Labels{};
+    Tensor<T> g = Tensor<T>::zeros({count});
+    Index at = 0, row = 0;
+    for (Index i = 0; i < count; ++i) {
+      const Index task = part.tasks[static_cast<std::size_t>(i)];
+      if (!losses.present(task)) continue;
+      if (!weights.empty()) {
+        while (record_.active[static_cast<std::size_t>(row)] != task) row = (row + 1) % static_cast<Index>(record_.active.size());
+        g.raw()[i] = static_cast<T>(weights[static_cast<std::size_t>(row)]);
+      } else {
+        g.raw()[i] = T(1);
+      }
+      if (labelled) labels.begin()[at++] = {task, i, i + 1};
+    }
+    if (labelled && count == 1) {  // a row of its own
+      labels = sweep.separate() ? Labels::row(part.tasks[0]) : Labels{};
+      if (sweep.separate()) g = g.view({1, 1});
+    }
+    sweep.start(part.values, std::move(g), labels);
+  }
+
+  void weigh(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
+    std::vector<double>& values = scratch_;
+    values.clear();
+    for (Index task : record_.active) values.push_back(losses.value(task));
+    combiner_.weights(std::span<const double>(values), info, record_.weights);
+    Sweep<T> sweep({.retain = options.retain_graph});
+    for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
+    sweep.run();
+  }
+
+  void aggregate(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
+    TaskGradients<T> gradients(record_.active);
+    {
+      Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
+      for (const auto& part : losses.parts()) start(sweep, losses, part, {});
+      sweep.run();
+    }
+    gradients.settle();
+    const auto m = record_.active.size();
+    record_.gramian.resize(m * m);
+    gradients.gramian(record_.gramian);
+    record_.certificate = combiner_.weights(GramianView{record_.gramian, static_cast<Index>(m)}, info, record_.weights);
+    gradients.combine(record_.weights);
+  }
+
+  Losses<T>::Names names_;
+  std::vector<TaskLoss<T>> losses_;
+  Combiner combiner_;
+  std::uint64_t step_ = 0;
+  ObjectiveRecord record_;
+  std::vector<double> scratch_;
+};
+MultiObjective(std::initializer_list<Named<TaskLoss<float>>>) -> MultiObjective<float>;
+MultiObjective(std::initializer_list<Named<TaskLoss<float>>>, Combiner) -> MultiObjective<float>;
+
+}  // namespace espalier::inline ESPALIER_ABI
