@@ -33,15 +33,37 @@ struct Reshape {
     sweep.emit(node, 0, reshape(g.value, g.value.shape().part(0, g.lead()) + node.in[0]->shape), g.labels);
   }
 };
-/// x under another shape of equal size; one size may be -1 and is worked out. Shares the buffer.
+/// x under another shape of equal size. Shares the buffer. Throws Error when the sizes differ.
 template <class T>
 Tensor<T> reshape(const Tensor<T>& x, const Shape& shape) {
   require(x, "reshape");
   if (shape.size() != x.size())
     fail("reshape: x is ", x.shape(), " (", x.size(), " elements), shape is ", shape, " (", shape.size(), "); they must be equal");
   Tensor<T> y = x.view(shape);
-  if (recorded(x)) record(y, Reshape<T>{}, x);
+  if constexpr (Differentiable<T>)
+    if (recorded(x)) record(y, Reshape<T>{}, x);
   return y;
+}
+/// One of the sizes may be -1: it is worked out from the others.
+template <class T>
+Tensor<T> reshape(const Tensor<T>& x, std::initializer_list<Index> sizes) {
+  require(x, "reshape");
+  Shape shape;
+  int unknown = -1;
+  for (Index size : sizes) {
+    if (size == -1 && unknown >= 0) fail("reshape: two sizes are -1; at most one can be worked out");
+    if (size == -1) unknown = shape.rank();
+    shape.push_back(size == -1 ? 1 : size);
+  }
+  shape.check_size();
+  if (unknown >= 0) {
+    const Index known = shape.size();
+    if (known == 0 || x.size() % known != 0)
+      fail("reshape: x is ", x.shape(), " (", x.size(), " elements), the sizes given hold ", known,
+           "; the one that is -1 cannot be worked out");
+    shape[unknown] = x.size() / known;
+  }
+  return reshape(x, shape);
 }
 
 /// x repeated along missing axes and axes of size 1 (NumPy's broadcast_to).
@@ -57,15 +79,17 @@ struct ExpandTo {
     sweep.emit(node, 0, std::move(g.value), g.labels);
   }
 };
+/// Throws Error when x's shape does not repeat to `shape`.
 template <class T>
 Tensor<T> expand_to(const Tensor<T>& x, const Shape& shape) {
   require(x, "expand_to");
-  if (!(broadcast(x.shape(), shape, "expand_to") == shape))
-    fail("expand_to: x is ", x.shape(), ", which does not repeat to ", shape);
+  if (!repeats_to(x.shape(), shape))
+    fail("expand_to: x is ", x.shape(), ", shape is ", shape, "; each axis of x, from the last, must be 1 or equal to the shape's");
   if (x.shape() == shape) return x;
   Tensor<T> y = Tensor<T>::empty(shape);
   kernels::expand(shape, y.raw(), x.shape(), x.data());
-  if (recorded(x)) record(y, ExpandTo<T>{}, x);
+  if constexpr (Differentiable<T>)
+    if (recorded(x)) record(y, ExpandTo<T>{}, x);
   return y;
 }
 
@@ -86,10 +110,14 @@ struct SumTo {
     sweep.emit(node, 0, expand_to(reshape(g.value, rows + aligned), rows + node.in[0]->shape), g.labels);
   }
 };
+/// Throws Error when `shape` does not repeat to x's shape without its first `lead` axes.
 template <class T>
 Tensor<T> sum_to(const Tensor<T>& x, int lead, const Shape& shape) {
+  require(x, "sum_to");
   const Shape head = x.shape().part(0, lead), target = head + shape;
   if (x.shape() == target) return x;
+  if (!repeats_to(shape, x.shape().part(lead, x.rank())))
+    fail("sum_to: x is ", x.shape(), ", shape is ", shape, "; each axis of the shape, from the last, must be 1 or equal to x's");
   Shape aligned = head;
   for (int i = target.rank(); i < x.rank(); ++i) aligned.push_back(1);
   aligned = aligned + shape;
@@ -100,7 +128,7 @@ Tensor<T> sum_to(const Tensor<T>& x, int lead, const Shape& shape) {
   return y;
 }
 
-/// a + b of equal shape.
+/// a + b of equal shape. Unchecked: it is the engine's own.
 template <class T>
 struct AddSame {
   static constexpr std::string_view name = "add";

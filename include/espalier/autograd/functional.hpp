@@ -17,6 +17,14 @@ void require_recorded(const Tensor<T>& y, std::string_view op) {
     fail(op, ": y ", y.shape(), " does not depend on any parameter; it was computed from plain tensors or within NoGrad");
 }
 template <class T>
+void require_recorded(const std::vector<Tensor<T>>& xs, std::string_view op) {
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    if (!xs[i].defined()) fail(op, ": x ", i, " is an undefined tensor; give it values first");
+    if (!xs[i].node())
+      fail(op, ": x ", i, ' ', xs[i].shape(), " is not recorded; make it a parameter before y is computed from it");
+  }
+}
+template <class T>
 Tensor<T> unit_cotangent(const Tensor<T>& y, std::string_view op) {
   require_recorded(y, op);
   if (y.size() != 1) fail(op, ": y is ", y.shape(), "; it must have one element (sum it, or give the cotangent)");
@@ -25,6 +33,7 @@ Tensor<T> unit_cotangent(const Tensor<T>& y, std::string_view op) {
 template <class T>
 void require_cotangent(const Tensor<T>& y, const Tensor<T>& cotangent, std::string_view op) {
   require_recorded(y, op);
+  require(cotangent, op, "the cotangent");
   if (!(cotangent.shape() == y.shape()))
     fail(op, ": y is ", y.shape(), ", the cotangent is ", cotangent.shape(), "; they must be equal");
 }
@@ -50,18 +59,10 @@ struct GradOptions {
   bool retain_graph = false;
 };
 
-/// The product of `cotangent` (shape of y) with the derivative of y in each of `xs`: one tensor of each x's shape, zeros where
-/// y does not depend on x. Parameters' own gradients stay as they are. xs are any recorded tensors.
+namespace detail {
+/// What the captured nodes of a sweep received: zeros where nothing did.
 template <class T>
-std::vector<Tensor<T>> vjp(const Tensor<T>& y, const std::vector<Tensor<T>>& xs, const Tensor<T>& cotangent,
-                           GradOptions options = {}) {
-  detail::require_cotangent(y, cotangent, "vjp");
-  for (const Tensor<T>& x : xs) detail::require_recorded(x, "vjp");
-  Sweep<T> sweep({.record = options.create_graph, .retain = options.retain_graph, .leaves = false});
-  for (const Tensor<T>& x : xs)
-    if (!x.node()->captured) sweep.capture(x);
-  sweep.start(y, cotangent);
-  sweep.run();
+std::vector<Tensor<T>> take_all(Sweep<T>& sweep, const std::vector<Tensor<T>>& xs) {
   std::vector<Tensor<T>> out;
   for (const Tensor<T>& x : xs) {
     out.push_back(sweep.take(x));
@@ -69,18 +70,43 @@ std::vector<Tensor<T>> vjp(const Tensor<T>& y, const std::vector<Tensor<T>>& xs,
   }
   return out;
 }
+template <class T>
+void capture_all(Sweep<T>& sweep, const std::vector<Tensor<T>>& xs) {
+  for (const Tensor<T>& x : xs)
+    if (!x.node()->captured) sweep.capture(x);
+}
+template <class T>
+std::vector<Tensor<T>> vjp(const Tensor<T>& y, const std::vector<Tensor<T>>& xs, const Tensor<T>& cotangent, GradOptions options,
+                           std::string_view op) {
+  require_cotangent(y, cotangent, op);
+  require_recorded(xs, op);
+  Sweep<T> sweep({.record = options.create_graph, .retain = options.retain_graph, .leaves = false});
+  capture_all(sweep, xs);
+  sweep.start(y, cotangent);
+  sweep.run();
+  return take_all(sweep, xs);
+}
+}  // namespace detail
+
+/// The product of `cotangent` (shape of y) with the derivative of y in each of `xs`: one tensor of each x's shape, zeros where
+/// y does not depend on x. Parameters' own gradients stay as they are. xs are any recorded tensors.
+template <class T>
+std::vector<Tensor<T>> vjp(const Tensor<T>& y, const std::vector<Tensor<T>>& xs, const Tensor<T>& cotangent,
+                           GradOptions options = {}) {
+  return detail::vjp(y, xs, cotangent, options, "vjp");
+}
 
 /// The gradients of a scalar y in `xs`.
 template <class T>
 std::vector<Tensor<T>> grad(const Tensor<T>& y, const std::vector<Tensor<T>>& xs, GradOptions options = {}) {
-  return vjp(y, xs, detail::unit_cotangent(y, "grad"), options);
+  return detail::vjp(y, xs, detail::unit_cotangent(y, "grad"), options, "grad");
 }
 
 /// The derivative of y in each of `xs`, [y's shape..., x's shape...], in one sweep of y.size() rows. The graph is kept.
 template <class T>
 std::vector<Tensor<T>> jacobian(const Tensor<T>& y, const std::vector<Tensor<T>>& xs) {
   detail::require_recorded(y, "jacobian");
-  for (const Tensor<T>& x : xs) detail::require_recorded(x, "jacobian");
+  detail::require_recorded(xs, "jacobian");
   const Index n = y.size();
   std::vector<Tensor<T>> out;
   if (n == 0) {
@@ -94,8 +120,7 @@ std::vector<Tensor<T>> jacobian(const Tensor<T>& y, const std::vector<Tensor<T>>
     identity.raw()[i * n + i] = T(1);
   }
   Sweep<T> sweep({.retain = true, .separate = true, .leaves = false});
-  for (const Tensor<T>& x : xs)
-    if (!x.node()->captured) sweep.capture(x);
+  detail::capture_all(sweep, xs);
   sweep.start(y, identity, rows);
   sweep.run();
   for (const Tensor<T>& x : xs) {
@@ -127,22 +152,17 @@ template <class T>
 std::vector<Tensor<T>> hvp(const Tensor<T>& y, const std::vector<Tensor<T>>& xs, const std::vector<Tensor<T>>& directions) {
   if (xs.size() != directions.size())
     fail("hvp: ", xs.size(), " tensors and ", directions.size(), " directions given; they must be as many");
-  const std::vector<Tensor<T>> gradients = grad(y, xs, {.create_graph = true});
-  Sweep<T> sweep({.retain = true, .leaves = false});
-  for (const Tensor<T>& x : xs)
-    if (!x.node()->captured) sweep.capture(x);
   for (std::size_t i = 0; i < xs.size(); ++i) {
+    if (!directions[i].defined()) fail("hvp: direction ", i, " is an undefined tensor; give it values first");
     if (!(directions[i].shape() == xs[i].shape()))
       fail("hvp: x ", i, " is ", xs[i].shape(), ", its direction is ", directions[i].shape(), "; they must be equal");
-    sweep.start(gradients[i], directions[i]);
   }
+  const std::vector<Tensor<T>> gradients = detail::vjp(y, xs, detail::unit_cotangent(y, "hvp"), {.create_graph = true}, "hvp");
+  Sweep<T> sweep({.retain = true, .leaves = false});
+  detail::capture_all(sweep, xs);
+  for (std::size_t i = 0; i < xs.size(); ++i) sweep.start(gradients[i], directions[i]);
   sweep.run();
-  std::vector<Tensor<T>> out;
-  for (const Tensor<T>& x : xs) {
-    out.push_back(sweep.take(x));
-    if (!out.back().defined()) out.back() = Tensor<T>::zeros(x.shape());
-  }
-  return out;
+  return detail::take_all(sweep, xs);
 }
 
 }  // namespace espalier::inline ESPALIER_ABI

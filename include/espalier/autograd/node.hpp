@@ -19,7 +19,8 @@ namespace espalier::inline ESPALIER_ABI {
 template <class T>
 class Sweep;
 
-/// One task's place on a labelled cotangent: row number, or the segment [begin, end) of the diagonal axis.
+/// One task's place on a labelled cotangent: row number, or the segment [begin, end) of the diagonal axis. Diagonal labels
+/// are in the order of the axis, and the cotangent is 0 outside their segments.
 struct Label {
   Index task = 0, begin = 0, end = 0;
 };
@@ -127,7 +128,7 @@ class NoGrad {
   bool was_ = detail::thread_state.recording;
 };
 
-/// A tensor that a rule needs again. Remembers the version, so that a value changed in place since is refused.
+/// A tensor that a rule needs again: a value, a condition, indices. Remembers the version, so that a value changed in place since is refused.
 template <class T>
 class Saved {
  public:
@@ -136,7 +137,8 @@ class Saved {
   /// The node's own output: kept without the node, which would otherwise own itself.
   static Saved output(const Tensor<T>& tensor) { return Saved(tensor.detach()); }
 
-  const Tensor<T>& get(const Node<T>& node) const {
+  template <class U>
+  const Tensor<T>& get(const Node<U>& node) const {
     if (tensor_.version() != version_)
       fail("backward: a value ", tensor_.shape(), " that ", node.type->name,
            " needs was changed in place after the forward pass (by an optimizer step or mutate()); ",
@@ -194,6 +196,15 @@ NodeKind* make_node(Args&&... args) {
   return node;
 }
 
+/// Numbers a node later than everything this thread has made and later than its inputs, which another thread may have made.
+template <class T>
+void number_node(Node<T>& node) {
+  std::uint64_t& last = thread_state.sequence;
+  for (int i = 0; i < node.inputs; ++i)
+    if (node.in[i] && node.in[i]->sequence > last) last = node.in[i]->sequence;
+  node.sequence = ++last;
+}
+
 }  // namespace detail
 
 /// Whether an operation on these tensors must be recorded.
@@ -213,11 +224,11 @@ void record(Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
   using Kind = detail::OpNode<T, Rule, n>;
   Kind* node = detail::make_node<T, Kind>(std::move(rule));
   node->type = &Kind::node_type;
-  node->sequence = ++detail::thread_state.sequence;
   node->inputs = static_cast<int>(n);
   node->in = node->ins.data();
   node->shape = y.shape();
   node->ins = {x.node(), more.node()...};
+  detail::number_node(*node);
   y.set_node(Ref<Node<T>>(node));
 }
 
@@ -227,12 +238,12 @@ void record_many(Tensor<T>& y, Rule rule, std::span<const Tensor<T>> inputs) {
   using Kind = detail::OpNode<T, Rule, 0>;
   Kind* node = detail::make_node<T, Kind>(std::move(rule));
   node->type = &Kind::node_type;
-  node->sequence = ++detail::thread_state.sequence;
   node->inputs = static_cast<int>(inputs.size());
   node->ins.reserve(inputs.size());
   for (const Tensor<T>& x : inputs) node->ins.push_back(x.node());
   node->in = node->ins.data();
   node->shape = y.shape();
+  detail::number_node(*node);
   y.set_node(Ref<Node<T>>(node));
 }
 

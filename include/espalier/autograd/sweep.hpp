@@ -44,7 +44,10 @@ struct SweepOptions {
 template <class T>
 class Sweep {
  public:
+  /// Throws Error for a separate sweep that would bring gradients to parameters without a sink for them.
   explicit Sweep(SweepOptions options, LeafSink<T>* sink = nullptr) : options_(options), sink_(sink) {
+    if (options.separate && (options.record || (options.leaves && !sink)))
+      fail("backward: a sweep that keeps tasks apart needs a sink for the parameters' rows and is never itself recorded");
     options_.retain |= options_.record;
     thread_recording_ = std::exchange(detail::thread_state.recording, options_.record);
   }
@@ -67,8 +70,13 @@ class Sweep {
     return {};
   }
 
-  /// A starting point: the cotangent of `y`, [rows..., shape of y].
+  /// A starting point: the cotangent of `y`, [rows..., shape of y]. Throws Error for any other shape.
   void start(const Tensor<T>& y, Tensor<T> cotangent, const Labels& labels = {}) {
+    if (labels.rows() && !options_.separate) fail("backward: rows of several tasks need a sweep that keeps tasks apart");
+    const Shape shape = labels.rows() ? Shape{labels.count()} + y.shape() : y.shape();
+    if (!cotangent.defined() || !(cotangent.shape() == shape))
+      fail("backward: the cotangent of y ", y.shape(), " is ", cotangent.defined() ? cotangent.shape().text() : "undefined",
+           "; it must be ", shape);
     if (Node<T>* node = y.node().get()) arrive(*node, std::move(cotangent), labels);
   }
 
@@ -92,7 +100,7 @@ class Sweep {
   /// The leaf that this input is, when its gradient may be written to directly: nothing else has to see it.
   Leaf<T>* direct_leaf(const Node<T>& node, int input) const {
     Node<T>* x = node.in[input].get();
-    return x && x->leaf && !x->captured && options_.leaves && !options_.record ? static_cast<Leaf<T>*>(x) : nullptr;
+    return x && x->leaf && !x->captured && options_.leaves && !options_.record && !row_ ? static_cast<Leaf<T>*>(x) : nullptr;
   }
 
   /// Hands over the cotangent of an input: [rows..., shape that the input was broadcast to].
@@ -127,14 +135,37 @@ class Sweep {
       return;
     }
     if (Cotangent<T>* first = node.pending) {
-      if (!options_.separate || first->labels == labels) {
-        if (!(first->labels == labels)) first->labels = {};
+      const bool united = unite(first->labels, labels);
+      if (!options_.separate || united) {
+        if (!united) first->labels = {};
         return add(first->value, g);
       }
     }
     auto* c = new (detail::take_block(cotangent_class)) Cotangent<T>{std::move(g), labels, node.pending};
     if (!node.pending) push(&node);
     node.pending = c;
+  }
+
+  /// Makes `a` the labels of the sum of two cotangents; false where they do not simply add: then the rows must be stacked.
+  /// Diagonal ones add unless a segment of one task cuts into one of another.
+  static bool unite(Labels& a, const Labels& b) {
+    if (a == b) return true;
+    if (!a.diagonal() || !b.diagonal()) return false;
+    PoolVector<Label> all(a.begin(), a.end());
+    all.insert(all.end(), b.begin(), b.end());
+    std::sort(all.begin(), all.end(), [](const Label& p, const Label& q) { return p.begin < q.begin; });
+    std::size_t count = 0;
+    for (const Label& label : all) {
+      if (count > 0 && label.begin < all[count - 1].end) {
+        if (label.task != all[count - 1].task || label.begin != all[count - 1].begin || label.end != all[count - 1].end)
+          return false;
+      } else {
+        all[count++] = label;
+      }
+    }
+    a = Labels(static_cast<Index>(count), true);
+    std::copy_n(all.begin(), count, a.begin());
+    return true;
   }
 
   void add(Tensor<T>& sum, Tensor<T>& g) {
@@ -172,9 +203,9 @@ class Sweep {
 
   void to_leaf(Leaf<T>& leaf, Tensor<T> g, const Labels& labels) {
     if (options_.separate && labels.rows()) return sink_->rows(leaf, std::move(g), labels);
-    if (options_.separate && labels.diagonal() && leaf.parts.empty()) {
+    if (options_.separate && labels.diagonal() && (leaf.parts.empty() || leaf.shape.rank() != 1)) {
       Cotangent<T> c{std::move(g), labels};
-      open_axis0(c);
+      open_diagonal(c);
       return sink_->rows(leaf, std::move(c.value), c.labels);
     }
     const bool has = leaf.open_grad(labels);
@@ -209,21 +240,6 @@ class Sweep {
       for (Index i = 0; i < outer; ++i)
         std::copy_n(c.value.data() + i * width + label.begin, label.end - label.begin,
                     open.raw() + (k * outer + i) * width + label.begin);
-    }
-    c.value = std::move(open);
-    c.labels = rows;
-  }
-  /// The same along axis 0: a packed weight that is an ordinary parameter.
-  void open_axis0(Cotangent<T>& c) {
-    const Shape& shape = c.value.shape();
-    const Index row = shape.span(1, shape.rank()), count = c.labels.count();
-    Labels rows(count, false);
-    Tensor<T> open = Tensor<T>::zeros(Shape{count} + shape);
-    for (Index k = 0; k < count; ++k) {
-      const Label& label = c.labels[k];
-      rows.begin()[k] = {label.task, 0, 0};
-      std::copy_n(c.value.data() + label.begin * row, (label.end - label.begin) * row,
-                  open.raw() + k * shape.size() + label.begin * row);
     }
     c.value = std::move(open);
     c.labels = rows;

@@ -4,6 +4,8 @@
 // for example `matmul: a is [32, 8], b is [9, 4]; a's last axis (8) must equal b's second-to-last (9)`.
 // Inner loops never check. Messages are built only when something is wrong, so checks cost a branch.
 
+#include <charconv>
+#include <concepts>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -31,7 +33,12 @@ inline void append(std::string& text, char part) { text += part; }
 template <class Number>
   requires requires(Number n) { std::to_string(n); }
 void append(std::string& text, Number part) {
-  text += std::to_string(part);
+  if constexpr (std::floating_point<Number>) {  // as printf's %.6g, whatever the locale
+    char digits[32];
+    text.append(digits, std::to_chars(digits, digits + sizeof digits, part, std::chars_format::general, 6).ptr);
+  } else {
+    text += std::to_string(part);
+  }
 }
 /// Anything that describes itself: shapes, dtypes.
 template <class Described>

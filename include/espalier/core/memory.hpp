@@ -3,7 +3,8 @@
 //
 // A training step repeats its sizes, so freed blocks wait in bins by size class and the next step takes them again: the
 // system is asked only while the bins fill. A block freed on another thread joins that thread's bins. When a thread ends its
-// bins go back to the system; whatever is freed later (a static model, after main's thread-locals are gone) bypasses them.
+// bins go back to the system; whatever is freed later (a static model, after main's thread-locals are gone) bypasses them,
+// as does what is freed on a thread that never asked for a block.
 
 #include <array>
 #include <atomic>
@@ -33,14 +34,14 @@ struct ThreadState {
   void* dead_nodes;                  // graph nodes waiting to die (autograd/node.hpp)
   bool draining_nodes;
   bool recording;  // false within NoGrad
-  bool guarded;    // the thread's PoolGuard is registered
-  bool closed;     // it has run: the pool is gone
+  bool guarded;    // the thread's PoolGuard has been registered
+  bool pooling;    // and has not run yet: somebody will empty the bins
 };
 inline constinit thread_local ThreadState thread_state{{}, 0, 0, nullptr, false, true, false, false};
 
 /// Size classes: 64-byte steps up to 1 KiB, then four an octave (at most 25 % is wasted).
 constexpr unsigned size_class(std::size_t bytes) {
-  if (bytes <= 1024) return static_cast<unsigned>((bytes + 63) / 64);
+  if (bytes <= 1024) return static_cast<unsigned>((bytes + 63 + (bytes == 0)) / 64);
   const auto octave = static_cast<unsigned>(std::bit_width(bytes - 1)) - 1;
   return 17 + (octave - 10) * 4 + static_cast<unsigned>(((bytes - 1) >> (octave - 2)) & 3);
 }
@@ -57,12 +58,12 @@ inline void empty_bins() noexcept {
 }
 
 struct PoolGuard {
-  PoolGuard() { thread_state.guarded = true; }
+  PoolGuard() { thread_state.guarded = thread_state.pooling = true; }
   PoolGuard(const PoolGuard&) = delete;
   PoolGuard& operator=(const PoolGuard&) = delete;
   ~PoolGuard() {
     empty_bins();
-    thread_state.closed = true;
+    thread_state.pooling = false;
   }
 };
 
@@ -79,7 +80,7 @@ inline void* take_block(unsigned size_class) {
 }
 
 inline void give_block(void* block, unsigned size_class) noexcept {
-  if (thread_state.closed) return ::operator delete(block, std::align_val_t{64});
+  if (!thread_state.pooling) return ::operator delete(block, std::align_val_t{64});
   auto* free_block = static_cast<FreeBlock*>(block);
   free_block->next = thread_state.bins[size_class];
   thread_state.bins[size_class] = free_block;
@@ -156,8 +157,9 @@ inline void destroy(Buffer* buffer) {
 
 /// An uninitialised, 64-byte aligned buffer.
 inline Ref<Buffer> make_buffer(std::size_t bytes) {
+  constexpr std::size_t most = std::size_t{1} << 50;
+  if (bytes > most) fail("memory: ", bytes, " bytes asked for one tensor; no machine has as many");
   const unsigned c = detail::size_class(bytes + sizeof(Buffer));
-  if (c >= detail::ThreadState::classes) fail("memory: ", bytes, " bytes asked for one tensor; no machine has as many");
   auto* buffer = new (detail::take_block(c)) Buffer;
   buffer->size_class = c;
   buffer->data = reinterpret_cast<std::byte*>(buffer + 1);

@@ -67,8 +67,10 @@ class Draws {
     const double v = static_cast<double>(((std::uint64_t{w[2]} << 32) | w[3]) >> 11) * 0x1p-53;
     return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586476925 * v);
   }
-  /// Uniform in [0, bound), bound >= 1: the high half of a 128-bit product, rejecting the short remainder.
+  /// Uniform in [0, bound): the high half of a 128-bit product, rejecting the short remainder (Lemire 2019). Throws Error
+  /// when bound < 1.
   Index below(Index bound, std::uint64_t index) const {
+    if (bound < 1) fail("below: bound is ", bound, "; it must be at least 1");
     const auto n = static_cast<std::uint64_t>(bound);
     const std::uint64_t threshold = (0 - n) % n;
     for (std::uint64_t attempt = 0;; ++attempt) {
@@ -108,7 +110,12 @@ class Rng {
   template <class T>
   void uniform(std::span<T> out, double low, double high) {
     const Draws d = next();
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<T>(low + (high - low) * d.uniform(i));
+    if (low > high) fail("uniform: low is ", low, ", high is ", high, "; low must not be above high");
+    const T last = std::nextafter(static_cast<T>(high), static_cast<T>(low));  // rounding to T may reach `high`
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const T number = static_cast<T>(low + (high - low) * d.uniform(i));
+      out[i] = number < static_cast<T>(high) ? number : last;
+    }
   }
   /// A random order of the elements (Fisher-Yates); one `next()`.
   template <class T>

@@ -68,6 +68,7 @@ class Shape {
 
   /// The non-negative form of `axis`; throws `<op>: axis 3 of [2, 4]; the axis must be in [-2, 1]`.
   int axis(int axis, std::string_view op) const {
+    if (rank_ == 0) fail(op, ": axis ", axis, " of a scalar; it has no axes");
     if (axis < -rank_ || axis >= rank_)
       fail(op, ": axis ", axis, " of ", text(), "; the axis must be in [", -rank_, ", ", rank_ - 1, "]");
     return axis < 0 ? axis + rank_ : axis;
@@ -83,19 +84,32 @@ class Shape {
     return s + "]";
   }
 
-  /// Throws when the number of elements overflows (an axis of 0 makes any shape legal).
+  /// Throws when the product of the sizes, those of 0 left out, overflows: then no part of the product does either.
   void check_size() const {
     Index n = 1;
     for (Index size : *this)
-      if (size == 0) return;
-    for (Index size : *this)
-      if (__builtin_mul_overflow(n, size, &n)) fail("shape: ", text(), " has more than 2^63 - 1 elements");
+      if (size != 0 && __builtin_mul_overflow(n, size, &n)) fail("shape: ", text(), " has more than 2^63 - 1 elements");
   }
 
  private:
   Index sizes_[max_rank];
   int rank_ = 0;
 };
+
+/// Whether a tensor of shape `from`, its axes matched from the last one on, repeats to `to`.
+inline bool repeats_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  for (int i = 1; i <= from.rank(); ++i)
+    if (from[-i] != to[-i] && from[-i] != 1) return false;
+  return true;
+}
+
+/// Whether `a` and `b` broadcast.
+inline bool broadcastable(const Shape& a, const Shape& b) {
+  for (int i = 1; i <= a.rank() && i <= b.rank(); ++i)
+    if (a[-i] != b[-i] && a[-i] != 1 && b[-i] != 1) return false;
+  return true;
+}
 
 /// The shape that `a` and `b` broadcast to: trailing axes are matched, an axis of size 1 (or a missing one) repeats.
 /// Throws `<op>: a is [2, 3], b is [4, 3]; ...`.

@@ -44,28 +44,29 @@ struct Divide {
     else return -(a / (b * b));
   }
 };
-/// Where a == b each side takes half of the gradient, as in PyTorch.
+/// The larger; NaN where either is. Where a == b each side takes half of the gradient, as in PyTorch.
 struct Maximum {
   static constexpr std::string_view name = "maximum";
   static constexpr bool linear = false;
-  ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return max(a, b); }
+  ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return select(is_nan(b), b, max(a, b)); }
   template <int I>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
     if constexpr (I == 0) return 0.5f * (1 + sign(a - b));
     else return 0.5f * (1 + sign(b - a));
   }
 };
+/// The smaller, likewise.
 struct Minimum {
   static constexpr std::string_view name = "minimum";
   static constexpr bool linear = false;
-  ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return min(a, b); }
+  ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return select(is_nan(b), b, min(a, b)); }
   template <int I>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
     if constexpr (I == 0) return 0.5f * (1 + sign(b - a));
     else return 0.5f * (1 + sign(a - b));
   }
 };
-/// a^b; the slope in b is 0 where a is 0.
+/// a^b; the slope in a is 0 where b is 0, also at a = 0, and the slope in b is 0 where a is 0.
 struct Pow {
   static constexpr std::string_view name = "pow";
   static constexpr bool linear = false;
@@ -73,7 +74,7 @@ struct Pow {
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return pow(a, b); }
   template <int I>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
-    if constexpr (I == 0) return b * pow(a, b - 1);
+    if constexpr (I == 0) return b * pow(a, b - 1 + equal(b, constant_like(b, 0)));
     else return pow(a, b) * log(a + equal(a, constant_like(a, 0)));
   }
 };
@@ -165,9 +166,10 @@ struct Where {
     check([c](const auto& x) { return where(c, x[0], x[1]); }, {Shape{2, 3}, Shape{2, 3}});
     check([c](const auto& x) { return where(c, x[0], x[1]); }, {Shape{1, 3}, Shape{}});
   }
-  Tensor<bool> condition;
+  Saved<bool> saved;
 
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+    const Tensor<bool>& condition = saved.get(node);
     const Tensor<T> zero = Tensor<T>::scalar(0);
     if (sweep.wants(node, 0)) sweep.emit(node, 0, where(condition, g.value, zero), g.labels);
     if (sweep.wants(node, 1)) sweep.emit(node, 1, where(condition, zero, g.value), g.labels);
@@ -178,12 +180,16 @@ Tensor<T> where(const Tensor<bool>& condition, const Tensor<T>& a, const Tensor<
   require(condition, "where", "condition");
   require(a, "where", "a");
   require(b, "where", "b");
-  const Shape shape = broadcast(broadcast(a.shape(), b.shape(), "where"), condition.shape(), "where");
+  const Shape both = broadcast(a.shape(), b.shape(), "where");
+  if (!broadcastable(condition.shape(), both))
+    fail("where: condition is ", condition.shape(), ", a is ", a.shape(), ", b is ", b.shape(),
+         "; each axis, from the last, must be equal in all three, or 1");
+  const Shape shape = broadcast(both, condition.shape(), "where");
   const Tensor<bool> c = detail::expanded(condition, shape);
   const Tensor<T> p = detail::expanded(a, shape), q = detail::expanded(b, shape);
   Tensor<T> y = Tensor<T>::empty(shape);
   for (Index i = 0, n = y.size(); i < n; ++i) y.raw()[i] = c.data()[i] ? p.data()[i] : q.data()[i];
-  if (recorded(a, b)) record(y, Where<T>{c}, a, b);
+  if (recorded(a, b)) record(y, Where<T>{Saved<bool>(c)}, a, b);
   return y;
 }
 

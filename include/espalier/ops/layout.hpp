@@ -207,7 +207,7 @@ inline void check_indices(const Tensor<Index>& indices, Index n, std::string_vie
   if (indices.rank() != 1) fail(op, ": indices is ", indices.shape(), "; it must have one axis");
   for (Index i = 0; i < indices.size(); ++i)
     if (indices.data()[i] < 0 || indices.data()[i] >= n)
-      fail(op, ": index ", indices.data()[i], " at position ", i, "; indices must lie in [0, ", n - 1, "]");
+      fail(op, ": index ", indices.data()[i], " at position ", i, "; indices must lie in [0, ", n, ")");
 }
 }  // namespace detail
 
@@ -221,10 +221,10 @@ struct Gather {
     check([at](const auto& x) { return gather(x[0], at, 0); }, {Shape{3, 2}});
     check([at](const auto& x) { return gather(x[0], at, -1); }, {Shape{2, 5}});
   }
-  Tensor<Index> indices;
+  Saved<Index> indices;
   int axis;  // from the end
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    sweep.emit(node, 0, scatter_add(g.value, indices, axis, node.in[0]->shape[axis]), g.labels);
+    sweep.emit(node, 0, scatter_add(g.value, indices.get(node), axis, node.in[0]->shape[axis]), g.labels);
   }
 };
 template <class T>
@@ -239,7 +239,7 @@ Tensor<T> gather(const Tensor<T>& x, const Tensor<Index>& indices, int axis = 0)
     for (Index i = 0; i < n; ++i)
       std::copy_n(x.data() + (o * v.n + indices.data()[i]) * v.inner, v.inner, y.raw() + (o * n + i) * v.inner);
   if constexpr (Differentiable<T>)
-    if (recorded(x)) record(y, Gather<T>{indices, axis - x.rank()}, x);
+    if (recorded(x)) record(y, Gather<T>{Saved<Index>(indices), axis - x.rank()}, x);
   return y;
 }
 
@@ -252,16 +252,17 @@ struct ScatterAdd {
     const Tensor<Index> at({3}, {4, 0, 4});
     check([at](const auto& x) { return scatter_add(x[0], at, 0, 5); }, {Shape{3, 2}});
   }
-  Tensor<Index> indices;
+  Saved<Index> indices;
   int axis;  // from the end
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    sweep.emit(node, 0, gather(g.value, indices, axis), g.labels);
+    sweep.emit(node, 0, gather(g.value, indices.get(node), axis), g.labels);
   }
 };
 template <Differentiable T>
 Tensor<T> scatter_add(const Tensor<T>& x, const Tensor<Index>& indices, int axis, Index size) {
   require(x, "scatter_add");
   axis = x.shape().axis(axis, "scatter_add");
+  if (size < 0) fail("scatter_add: size is ", size, "; it must not be negative");
   detail::check_indices(indices, size, "scatter_add");
   const detail::AxisView v(x.shape(), axis);
   if (indices.size() != v.n)
@@ -270,7 +271,7 @@ Tensor<T> scatter_add(const Tensor<T>& x, const Tensor<Index>& indices, int axis
   for (Index o = 0; o < v.outer; ++o)
     for (Index i = 0; i < v.n; ++i)
       kernels::add_to(v.inner, y.raw() + (o * size + indices.data()[i]) * v.inner, x.data() + (o * v.n + i) * v.inner);
-  if (recorded(x)) record(y, ScatterAdd<T>{indices, axis - x.rank()}, x);
+  if (recorded(x)) record(y, ScatterAdd<T>{Saved<Index>(indices), axis - x.rank()}, x);
   return y;
 }
 

@@ -108,6 +108,10 @@ Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b) {
   require(b, "matmul", "b");
   if (a.rank() < 2 || b.rank() < 2)
     fail("matmul: a is ", a.shape(), ", b is ", b.shape(), "; both need at least two axes (reshape a vector to [1, n] or [n, 1])");
+  for (int i = 3; i <= std::min(a.rank(), b.rank()); ++i)
+    if (const Index x = a.shape()[-i], y = b.shape()[-i]; x != y && x != 1 && y != 1)
+      fail("matmul: a is ", a.shape(), ", b is ", b.shape(), "; axis ", -i, " (", x, " and ", y,
+           ") must be equal, or one of them 1");
   if (a.shape()[-1] != b.shape()[-2])
     fail("matmul: a is ", a.shape(), ", b is ", b.shape(), "; a's last axis (", a.shape()[-1],
          ") must equal b's second-to-last (", b.shape()[-2], ")");
@@ -222,21 +226,33 @@ struct LinearOp {
       }
       sweep.emit(node, 0, std::move(dx), rows);
     }
-    const auto packed = [&](int i) { return sweep.direct_leaf(node, i) && !sweep.direct_leaf(node, i)->parts.empty(); };
-    if (sweep.wants(node, 1)) {
+    const auto pack_of = [&](int i) {
+      Leaf<T>* leaf = sweep.direct_leaf(node, i);
+      return leaf && !leaf->parts.empty() ? leaf : nullptr;
+    };
+    // To a pack as it is, written straight into its gradient; to anything else one row per task.
+    if (Leaf<T>* pack = pack_of(1)) {
+      const bool accumulate = pack->open_grad(labels);
+      kernels::gemm<T>(out, in, m, detail::operand(dy.data(), out, true), detail::operand(input.data(), in, false),
+                       pack->grad_view().raw(), in, accumulate);
+    } else if (sweep.wants(node, 1)) {
       Tensor<T> dw = Tensor<T>::empty({out, in});
       kernels::gemm<T>(out, in, m, detail::operand(dy.data(), out, true), detail::operand(input.data(), in, false), dw.raw(), in);
-      emit_diagonal(sweep, node, 1, std::move(dw), labels, packed(1));
+      emit_rows(sweep, node, 1, dw, labels);
     }
-    if (sweep.wants(node, 2)) {
+    if (Leaf<T>* pack = pack_of(2)) {
+      const bool accumulate = pack->open_grad(labels);
+      Tensor<T> grad = pack->grad_view();
+      if (!accumulate) grad.fill(T(0));
+      kernels::add_column_sums(m, out, grad.raw(), dy.data());
+    } else if (sweep.wants(node, 2)) {
       Tensor<T> db = Tensor<T>::zeros({out});
       kernels::add_column_sums(m, out, db.raw(), dy.data());
-      emit_diagonal(sweep, node, 2, std::move(db), labels, packed(2));
+      emit_rows(sweep, node, 2, db, labels);
     }
   }
-  /// To a pack as it is; to anything else opened along axis 0, one row per task.
-  static void emit_diagonal(Sweep<T>& sweep, Node<T>& node, int input, Tensor<T> g, const Labels& labels, bool packed) {
-    if (packed) return sweep.emit(node, input, std::move(g), labels);
+  /// A gradient whose axis 0 belongs to tasks, opened into one row per task.
+  static void emit_rows(Sweep<T>& sweep, Node<T>& node, int input, const Tensor<T>& g, const Labels& labels) {
     const Index row = g.shape().span(1, g.rank());
     Labels rows(labels.count(), false);
     Tensor<T> open = Tensor<T>::zeros(Shape{labels.count()} + g.shape());

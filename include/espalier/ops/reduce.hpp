@@ -58,10 +58,14 @@ Tensor<T> mean(const Tensor<T>& x) {
   require(x, "mean");
   return sum(x) / static_cast<T>(x.size());
 }
+/// The mean over the given axes; NaN where they hold no element.
 template <Differentiable T>
 Tensor<T> mean(const Tensor<T>& x, std::initializer_list<int> axes, ReduceOptions options = {}) {
-  const Tensor<T> total = sum(x, axes, options);
-  return total / (static_cast<T>(x.size()) / static_cast<T>(std::max<Index>(1, total.size())));
+  require(x, "mean");
+  const detail::ReducedShape shape(x.shape(), axes, "mean");
+  Index count = 1;
+  for (int axis : axes) count *= x.shape()[axis];
+  return reshape(sum_to(x, 0, shape.kept), options.keep_axes ? shape.kept : shape.dropped) / static_cast<T>(count);
 }
 
 /// The largest element along an axis; the gradient goes to the first of them.
@@ -106,15 +110,20 @@ Tensor<T> max(const Tensor<T>& x, int axis, ReduceOptions options = {}) {
   return y;
 }
 
-/// The position of the largest element along the last axis: class decisions.
+/// The position of the largest element along the last axis, the first of equals or the first NaN: class decisions.
 template <class T>
 Tensor<Index> argmax(const Tensor<T>& x) {
   require(x, "argmax");
   if (x.rank() == 0 || x.shape()[-1] == 0) fail("argmax: x is ", x.shape(), "; its last axis must not be empty");
   const Index n = x.shape()[-1];
   Tensor<Index> y = Tensor<Index>::empty(x.shape().part(0, x.rank() - 1));
-  for (Index i = 0; i < y.size(); ++i)
-    y.raw()[i] = std::max_element(x.data() + i * n, x.data() + (i + 1) * n) - (x.data() + i * n);
+  for (Index i = 0; i < y.size(); ++i) {
+    const T* row = x.data() + i * n;
+    Index best = 0;
+    for (Index k = 1; k < n && row[best] == row[best]; ++k)
+      if (!(row[k] <= row[best])) best = k;
+    y.raw()[i] = best;
+  }
   return y;
 }
 

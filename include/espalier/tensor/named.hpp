@@ -1,8 +1,11 @@
 #pragma once
 // NamedList: values with names, in order. Lookup by name is checked and says which names there are.
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "espalier/core/error.hpp"
@@ -23,9 +26,12 @@ class NamedList {
   NamedList(std::initializer_list<Named<Value>> items) : NamedList(std::vector<Named<Value>>(items)) {}
   /// Throws Error when a name appears twice.
   explicit NamedList(std::vector<Named<Value>> items) : items_(std::move(items)) {
-    for (std::size_t i = 0; i < items_.size() && items_.size() <= 64; ++i)
-      for (std::size_t j = 0; j < i; ++j)
-        if (items_[i].name == items_[j].name) fail("names: '", items_[i].name, "' appears twice; names must differ");
+    std::vector<std::string_view> sorted;
+    sorted.reserve(items_.size());
+    for (const Named<Value>& item : items_) sorted.push_back(item.name);
+    std::sort(sorted.begin(), sorted.end());
+    if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
+      fail("names: '", *twice, "' appears twice; names must differ");
   }
 
   Index size() const { return static_cast<Index>(items_.size()); }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <concepts>
-#include <cstdio>
 #include <cstring>
 #include <initializer_list>
 #include <span>
@@ -65,7 +64,10 @@ class Tensor : private detail::NodeHandle<T> {
 
   static Tensor empty(const Shape& shape) {
     shape.check_size();
-    return Tensor(make_buffer(static_cast<std::size_t>(shape.size()) * sizeof(T)), 0, shape);
+    const auto size = static_cast<std::size_t>(shape.size());
+    std::size_t bytes = 0;
+    if (__builtin_mul_overflow(size, sizeof(T), &bytes)) bytes = size;  // refused all the same
+    return Tensor(make_buffer(bytes), 0, shape);
   }
   static Tensor full(const Shape& shape, T value) {
     Tensor t = empty(shape);
@@ -114,17 +116,24 @@ class Tensor : private detail::NodeHandle<T> {
   int rank() const { return shape_.rank(); }
   Index size() const { return shape_.size(); }
 
+  /// Unchecked: of a defined tensor only.
   const T* data() const { return reinterpret_cast<const T*>(buffer_->data) + offset_; }
-  std::span<const T> values() const { return {data(), static_cast<std::size_t>(size())}; }
+  /// Throws Error for an undefined tensor, as whatever reads or writes values does.
+  std::span<const T> values() const {
+    check_defined("values");
+    return {data(), static_cast<std::size_t>(size())};
+  }
   /// Write access. Counts as an in-place update of every tensor that shares the buffer. Throws Error for borrowed memory.
   std::span<T> mutate() {
+    check_defined("mutate");
     if (buffer_->borrowed) fail("mutate: the tensor ", shape_, " is a read-only view of borrowed memory; clone it first");
     buffer_->bump_version();
     return {raw(), static_cast<std::size_t>(size())};
   }
   /// The one value of a tensor of one element. Throws Error for any other size.
   T item() const {
-    if (!defined() || size() != 1) fail("item: the tensor is ", shape_, "; item() needs exactly one element");
+    check_defined("item");
+    if (size() != 1) fail("item: the tensor is ", shape_, "; item() needs exactly one element");
     return *data();
   }
   /// The element at the given position; checked.
@@ -132,11 +141,13 @@ class Tensor : private detail::NodeHandle<T> {
     requires(std::convertible_to<I, Index> && ...)
   T operator()(I... position) const {
     const Index at[] = {static_cast<Index>(position)..., 0};
-    if (static_cast<int>(sizeof...(I)) != rank()) fail("element: ", sizeof...(I), " positions given for ", shape_);
+    check_defined("element");
+    if (static_cast<int>(sizeof...(I)) != rank())
+      fail("element: ", sizeof...(I), " positions given for ", shape_, "; one is needed for each axis");
     Index offset = 0;
     for (int i = 0; i < rank(); ++i) {
       if (at[i] < 0 || at[i] >= shape_[i])
-        fail("element: position ", at[i], " on axis ", i, " of ", shape_, " is out of range");
+        fail("element: position ", at[i], " on axis ", i, " of ", shape_, "; it must lie in [0, ", shape_[i] - 1, "]");
       offset = offset * shape_[i] + at[i];
     }
     return data()[offset];
@@ -179,6 +190,9 @@ class Tensor : private detail::NodeHandle<T> {
   }
 
  private:
+  void check_defined(std::string_view op) const {
+    if (!defined()) fail(op, ": the tensor is undefined; give it values first");
+  }
   static void check_count(const Shape& shape, std::size_t count) {
     shape.check_size();
     if (static_cast<std::size_t>(shape.size()) != count)
@@ -198,21 +212,21 @@ Stream& operator<<(Stream& stream, const Tensor<T>& tensor) {
   return stream;
 }
 
-/// The values in another type; the result is outside the graph.
+/// The values in another type, numbers truncated towards zero for Index; the result is outside the graph. Throws Error for a
+/// number that no Index is near.
 template <class To, class From>
 Tensor<To> cast(const Tensor<From>& x) {
+  if (!x.defined()) return {};
+  if constexpr (std::same_as<To, Index> && Differentiable<From>)
+    for (const From& v : x.values())
+      if (!(v >= From(-0x1p63) && v < From(0x1p63)))
+        fail("cast: element ", &v - x.data(), " of ", x.shape(), " is ", v, "; it does not fit into int64");
   Tensor<To> y = Tensor<To>::empty(x.shape());
   std::transform(x.data(), x.data() + x.size(), y.raw(), [](From v) { return static_cast<To>(v); });
   return y;
 }
 
 namespace detail {
-inline void append_value(std::string& text, double value) {
-  char digits[32];
-  const int n = std::snprintf(digits, sizeof digits, "%.6g", value);
-  text.append(digits, static_cast<std::size_t>(n));
-}
-
 /// Axes from `axis` on, the values starting at `data`; long axes show their first and last three.
 template <class T>
 void append_values(std::string& text, const T* data, const Shape& shape, int axis) {
@@ -220,7 +234,7 @@ void append_values(std::string& text, const T* data, const Shape& shape, int axi
     if constexpr (std::same_as<T, bool>)
       text += *data ? "true" : "false";
     else
-      append_value(text, static_cast<double>(*data));
+      append(text, *data);
     return;
   }
   const Index n = shape[axis], stride = shape.span(axis + 1, shape.rank());

@@ -5,6 +5,7 @@
 // broadcast side that would need its own loop (a constant along the last axis) is written out into a short buffer instead.
 
 #include <algorithm>
+#include <cstring>
 
 #include "espalier/core/parallel.hpp"
 #include "espalier/tensor/kernels/pack.hpp"
@@ -104,7 +105,7 @@ void broadcast_map(const Shape& out, T* y, const F& f, const Shape& shape_a, con
       const bool a_constant = axes.a[0] == 0;
       const T value = a_constant ? *from_a : *from_b;
       const Index width = std::min(chunk, inner);
-      if (filled_to < width || !(value == filled)) {
+      if (filled_to < width || std::memcmp(&value, &filled, sizeof value) != 0) {  // by bits: -0 == 0
         std::fill_n(constant, width, value);
         filled = value;
         filled_to = width;

@@ -103,7 +103,16 @@ void gemm_slice(const Product<T>& x) {
     const Index last = std::min(n, first + columns);
     const T* const a_task = pack_a ? a_data + i / Tile::rows * shared.a_block : a.from(i, 0).data;
     TileRun<T> run = shared;
-    for (Index j = first; j < last; j += Tile::columns) {
+    Index j = first;
+    if (m <= Tile::wide_rows && b_in_place) {
+      run.columns = Tile::wide_vectors * Tile::width;
+      run.b_step = b.row_stride;
+      for (; j + run.columns <= last; j += run.columns) {
+        run.bias = x.epilogue.bias ? x.epilogue.bias + j : nullptr;
+        tiles<T, Tile::wide_vectors, Tile::wide_rows>(m, a_task, b.from(0, j).data, x.c + j, run);
+      }
+    }
+    for (; j < last; j += Tile::columns) {
       run.columns = std::min(Tile::columns, last - j);
       run.bias = x.epilogue.bias ? x.epilogue.bias + j : nullptr;
       run.b_step = panel_step<T>(run.columns);

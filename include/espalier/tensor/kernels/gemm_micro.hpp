@@ -25,8 +25,10 @@ struct RegisterTile {
 #else
   static constexpr int rows = ESPALIER_VECTOR_BYTES == 64 ? 12 : 6;
 #endif
-  /// The rows left over are taken in tiles of 8, 4, 2 and 1 rows: few kernels, none of which computes rows that are not there.
-  static constexpr int fewer(int than) { return than > 8 ? 8 : than > 4 ? 4 : than / 2; }
+  /// The rows left over are taken in tiles of 10, 8, 4, 2 and 1 rows: few kernels, and none computes rows that are not there.
+  static constexpr int fewer(int than) { return than > 8 ? than - 2 : than > 4 ? 4 : than / 2; }
+  /// A product of one or two rows forms the sums of more columns at once instead.
+  static constexpr int wide_rows = 2, wide_vectors = ESPALIER_VECTOR_BYTES == 64 ? 8 : 4;
 };
 
 /// What the tiles of one panel (and slice of k) have in common.
@@ -63,17 +65,17 @@ ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
   typename Lanes::vector sum[std::size_t{Rows}][std::size_t{Vectors}];  // bare vectors: an array of packs would be constructed in memory
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int j = 0; j < Vectors; ++j) sum[i][j] = Lanes().v;
 
   for (Index p = run.depth; p > 0; --p) {
     typename Lanes::vector right[std::size_t{Vectors}];
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int j = 0; j < Vectors; ++j) right[j] = Lanes::load(b + j * width).v;
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
       const Lanes left(base[i / 4][i % 4 * row]);
-#pragma GCC unroll 2
+#pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) sum[i][j] = fma(left, Lanes(right[j]), Lanes(sum[i][j])).v;
     }
 #pragma GCC unroll 4
@@ -90,7 +92,7 @@ ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
   const auto each = [&](const auto& f) __attribute__((always_inline)) {
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 2
+#pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) sum[i][j] = f(i, j, Lanes(sum[i][j])).v;
   };
   if (run.accumulate) each([=](int i, int j, const Lanes& x) __attribute__((always_inline)) { return load(c + i * ldc, j) + x; });

@@ -1,6 +1,7 @@
 #pragma once
 // Softmax, log-softmax and log-sum-exp of rows. The maximum is subtracted first; a row that is -inf throughout gives zeros
-// (softmax) and -inf (logsumexp, log_softmax), never NaN. A NaN makes its row NaN.
+// (softmax) and -inf (logsumexp, log_softmax), never NaN; where there is +inf, the infinite elements share the row. A NaN
+// makes its row NaN.
 
 #include <cmath>
 #include <limits>
@@ -10,13 +11,16 @@
 
 namespace espalier::inline ESPALIER_ABI::kernels {
 
-/// y = exp(x - max x) over one row of n; returns the sum, and the maximum through `top`.
+/// y = exp(x - max x) over one row of n; returns the sum, and the maximum through `top`. Where the maximum is infinite, the
+/// limit: each +inf counts 1, all else 0.
 template <class T>
 double exp_shifted(Index n, const T* x, T* y, T& top) {
   top = max(n, x);
-  if (top == -std::numeric_limits<T>::infinity()) {
-    std::fill_n(y, n, T(0));
-    return 0;
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  if (top == -infinity || top == infinity) {
+    const auto tops = top > 0 ? std::count(x, x + n, infinity) : 0;
+    std::transform(x, x + n, y, [top](T v) { return top > 0 && v == top ? T(1) : T(0); });
+    return static_cast<double>(tops);
   }
   const pack<T> shift(top);
   map(n, y, [&](const auto& v) { return exp(v - shift); }, x);
@@ -55,7 +59,13 @@ void log_softmax(Index m, Index n, const T* x, T* y) {
   for (Index i = 0; i < m && n > 0; ++i) {
     T lse;
     logsumexp(1, n, x + i * n, &lse, y + i * n);
-    const pack<T> shift(std::isinf(lse) && lse < 0 ? T(0) : lse);
+    if (std::isinf(lse)) {  // `y` holds what exp_shifted wrote
+      const T share = -static_cast<T>(std::log(sum(n, y + i * n)));
+      std::transform(y + i * n, y + (i + 1) * n, y + i * n,
+                     [share](T v) { return v > 0 ? share : -std::numeric_limits<T>::infinity(); });
+      continue;
+    }
+    const pack<T> shift(lse);
     map(n, y + i * n, [&](const auto& v) { return v - shift; }, x + i * n);
   }
 }

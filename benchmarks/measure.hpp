@@ -1,0 +1,90 @@
+#pragma once
+// What the benchmark programs share: alternating measurement, lines with a ratio, --only, --json.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+inline double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+struct Line {
+  std::string name, unit;
+  double value, baseline;
+  std::string baseline_name;
+};
+
+class Report {
+ public:
+  Report(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+      const bool more = i + 1 < argc;
+      if (!std::strcmp(argv[i], "--only") && more) only_ = argv[++i];
+      else if (!std::strcmp(argv[i], "--json") && more) json_ = argv[++i];
+      else if (!std::strcmp(argv[i], "--threads") && more) ++i;  // benchmarks/run sets OMP_NUM_THREADS
+      else {
+        std::fprintf(stderr, "usage: %s [--only PREFIX] [--json FILE] [--threads N]\n", argv[0]);
+        std::exit(2);
+      }
+    }
+  }
+  ~Report() {
+    if (json_.empty()) return;
+    std::FILE* file = std::fopen(json_.c_str(), "w");
+    if (!file) {
+      std::perror(json_.c_str());
+      std::exit(1);
+    }
+    std::fputs("[", file);
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      const Line& l = lines_[i];
+      std::fprintf(file,
+                   "%s\n  {\"name\": \"%s\", \"unit\": \"%s\", \"value\": %.6g, \"baseline\": %.6g, \"baseline_name\": \"%s\", "
+                   "\"ratio\": %.4g}",
+                   i ? "," : "", l.name.c_str(), l.unit.c_str(), l.value, l.baseline, l.baseline_name.c_str(),
+                   l.value / l.baseline);
+    }
+    std::fputs("\n]\n", file);
+    std::fclose(file);
+  }
+
+  bool wants(const std::string& name) const { return name.compare(0, only_.size(), only_) == 0; }
+  void add(const Line& line) {
+    std::printf("%-16s %10.3f %-3s  %-34s %10.3f   ratio %.3f\n", line.name.c_str(), line.value, line.unit.c_str(),
+                line.baseline_name.c_str(), line.baseline, line.value / line.baseline);
+    std::fflush(stdout);
+    lines_.push_back(line);
+  }
+
+ private:
+  std::string only_, json_;
+  std::vector<Line> lines_;
+};
+
+/// Seconds per call of a and of b: rounds of `calls` calls, the two in turn, the median round of each.
+template <class A, class B>
+std::pair<double, double> alternate(int calls, A&& a, B&& b, int rounds = 31) {
+  std::vector<double> ta, tb;
+  const auto time = [calls](auto&& f) {
+    const double start = seconds();
+    for (int i = 0; i < calls; ++i) f();
+    return (seconds() - start) / calls;
+  };
+  time(a), time(b);
+  for (int r = 0; r < rounds; ++r) {
+    ta.push_back(time(a));
+    tb.push_back(time(b));
+  }
+  std::sort(ta.begin(), ta.end());
+  std::sort(tb.begin(), tb.end());
+  return {ta[ta.size() / 2], tb[tb.size() / 2]};
+}
+
+}  // namespace bench

@@ -1,0 +1,118 @@
+// train/*: a whole step (forward, backward, Adam) of program 02's kind against the same arithmetic by hand.
+// infer/*: one sample through the trained model. op/overhead: what recording costs beyond the kernel.
+
+#include "espalier/model/multi_task_model.hpp"
+#include "espalier/multitask/objective.hpp"
+#include "espalier/optim/adam.hpp"
+#include "hand_loop.hpp"
+#include "measure.hpp"
+
+using namespace espalier;
+
+namespace {
+
+struct Case {
+  const char* name;
+  std::vector<int> trunk;
+  int heads, batch, calls;
+};
+
+MultiTaskModel<float> make_model(const Case& c, Rng& rng) {
+  std::vector<AnyModule<float>> layers;
+  for (std::size_t i = 0; i + 1 < c.trunk.size(); ++i) {
+    layers.emplace_back(Linear{c.trunk[i], c.trunk[i + 1], rng});
+    if (i + 2 < c.trunk.size()) layers.emplace_back(ReLU{});
+  }
+  std::vector<Named<AnyModule<float>>> heads;
+  for (int k = 0; k < c.heads; ++k) heads.push_back({"task" + std::to_string(k), Linear{c.trunk.back(), 1, rng}});
+  return MultiTaskModel<float>{{.trunk = Sequential<float>(std::move(layers)), .heads = std::move(heads)}};
+}
+
+void train(bench::Report& report, const Case& c) {
+  if (!report.wants(c.name)) return;
+  Rng rng{0};
+  auto model = make_model(c, rng);
+  std::vector<Named<TaskLoss<float>>> losses;
+  Targets<float> targets;
+  for (int k = 0; k < c.heads; ++k) {
+    losses.push_back({"task" + std::to_string(k), MSE{}});
+    targets.add("task" + std::to_string(k), Tensor<float>::normal({c.batch, 1}, rng));
+  }
+  MultiObjective<float> objective(std::move(losses));
+  Adam optimizer{parameters(model), {.lr = 1e-3}};
+  const Tensor<float> x = Tensor<float>::normal({c.batch, c.trunk[0]}, rng);
+  std::uint64_t epoch = 0;
+  hand::Loop loop(c.trunk, c.heads, c.batch);
+  const auto [ours, theirs] = bench::alternate(
+      c.calls,
+      [&] {
+        Pass pass{rng, epoch++};
+        const auto values = objective(model(x, pass), targets);
+        objective.backward(values);
+        optimizer.step();
+      },
+      [&] { loop.step(); });
+  report.add({c.name, "us", ours * 1e6, theirs * 1e6, "hand-written Eigen loop"});
+}
+
+void infer(bench::Report& report) {
+  if (!report.wants("infer/seed")) return;
+  Rng rng{0};
+  const Case seed{"", {10, 20, 10}, 1, 1, 1};
+  const auto model = make_model(seed, rng);
+  const Tensor<float> x = Tensor<float>::normal({1, 10}, rng);
+  Eigen::Matrix<float, 20, 10, Eigen::RowMajor> w1 = decltype(w1)::Random();
+  Eigen::Matrix<float, 10, 20, Eigen::RowMajor> w2 = decltype(w2)::Random();
+  Eigen::Matrix<float, 1, 10> w3 = decltype(w3)::Random();
+  Eigen::Matrix<float, 10, 1> in = decltype(in)::Random();
+  volatile float sink = 0;
+  const auto [ours, theirs] = bench::alternate(
+      2000, [&] { sink = model(x).block().data()[0]; },
+      [&] {
+        asm volatile("" : : "r"(in.data()) : "memory");
+        const Eigen::Matrix<float, 20, 1> h = (w1 * in).cwiseMax(0.0f);
+        sink = (w3 * (w2 * h))(0);
+      });
+  report.add({"infer/seed", "us", ours * 1e6, theirs * 1e6, "fixed-size Eigen, no biases"});
+}
+
+/// Recording, backward and release of a chain of tanh on one element, the kernel's own time taken off.
+void overhead(bench::Report& report) {
+  if (!report.wants("op/overhead")) return;
+  const auto x = parameter(Tensor<float>({1}, {0.5f}));
+  const Tensor<float> one = Tensor<float>::ones({1});
+  constexpr int length = 1000;
+  float value = 0.5f;
+  const auto [op, kernels] = bench::alternate(
+      100,
+      [&] {
+        Tensor<float> y = x;
+        for (int i = 0; i < length; ++i) y = tanh(y);
+        clear_gradient(x);
+        backward(y, one);
+      },
+      [&] {  // what the kernels of the same chain take: value forwards, slope backwards
+        for (int i = 0; i < length; ++i) {
+          kernels::map(1, &value, detail::ValueOf<Tanh>{}, static_cast<const float*>(&value));
+          asm volatile("" : : "r"(&value) : "memory");
+        }
+        float g = 1;
+        for (int i = 0; i < length; ++i) {
+          kernels::map(1, &g, detail::SlopeTimes<Tanh>{}, static_cast<const float*>(&g), static_cast<const float*>(&value));
+          asm volatile("" : : "r"(&g) : "memory");
+        }
+      });
+  report.add({"op/overhead", "ns", (op - kernels) / length * 1e9, 100, "budget (DESIGN 4.5)"});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bench::Report report(argc, argv);
+  train(report, {"train/seed", {10, 20, 10}, 1, 100, 500});
+  train(report, {"train/mid", {64, 256, 256}, 4, 256, 10});
+  train(report, {"train/wide", {64, 128, 128}, 64, 128, 30});
+  train(report, {"train/big", {512, 1024, 1024}, 8, 1024, 1});
+  infer(report);
+  overhead(report);
+}

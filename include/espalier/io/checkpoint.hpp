@@ -1,0 +1,387 @@
+#pragma once
+// Checkpoints: everything that a run consists of, in one safetensors file.
+//
+//   State state{{"model", model}, {"optimizer", optimizer}, {"objective", objective}, {"rng", rng}};
+//   save("run.safetensors", state);   // atomic: a crash leaves the old file or the new one
+//   load("run.safetensors", state);   // all or nothing
+//   save_weights("model.safetensors", model);   // bare PyTorch names, for Python and back
+//
+// A file holds what `fields` visits, under the visitor's paths ("model.trunk.0.weight"): tensors with their dtype and
+// shape, numbers as rank-0 tensors (F64, I64, U64, BOOL), an undefined tensor not at all, tied tensors under each of their
+// names, as in a PyTorch state_dict. Values are stored bit for bit, NaN included. The metadata says which kind of file it
+// is ("state" or "weights") and by which version of these rules it was written.
+//
+// Loading is strict. The file is verified, compared with the fields by name, dtype and shape, and all differences are
+// listed in one message. Only then are values written, in place, so that every handle of a tensor sees them. The objects'
+// structure never comes from the file: which fields an object has must not depend on their values.
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstring>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "espalier/io/safetensors.hpp"
+#include "espalier/tensor/fields.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+namespace detail {
+
+/// Whether a Visitor finds something in a T. It passes over objects without fields, which here would lose them silently.
+template <class T>
+inline constexpr bool has_fields = requires(T& object, Visitor& visit) { object.fields(visit); };
+template <class T>
+inline constexpr bool has_fields<Tensor<T>> = true;
+template <class T>
+inline constexpr bool has_fields<std::vector<T>> = has_fields<T>;
+template <class T>
+inline constexpr bool has_fields<std::optional<T>> = has_fields<T>;
+template <>
+inline constexpr bool has_fields<double> = true;
+template <>
+inline constexpr bool has_fields<Index> = true;
+template <>
+inline constexpr bool has_fields<std::uint64_t> = true;
+template <>
+inline constexpr bool has_fields<bool> = true;
+
+}  // namespace detail
+
+/// What a checkpoint consists of: names and references to objects, which must outlive it. Made once, it serves for every
+/// save and load of a run.
+class State {
+ public:
+  class Item {
+   public:
+    /// Refers to anything with fields, to a tensor, to a double, Index, std::uint64_t or bool, or to a vector of these.
+    /// What is const can only be saved.
+    template <class Object>
+    Item(std::string name, Object& object)
+        : name_(std::move(name)),
+          object_(std::addressof(object)),
+          walk_([](const void* o, std::string_view path, Visitor& visitor) {
+            // `fields` is written once, for readers and writers; on a const object it is only called to read.
+            espalier::walk(*const_cast<std::remove_const_t<Object>*>(static_cast<const Object*>(o)), visitor, path);
+          }),
+          constant_(std::is_const_v<Object>) {
+      static_assert(detail::has_fields<std::remove_const_t<Object>>,
+                    "State: an item is an object with fields(visit), a Tensor, a double, Index, std::uint64_t or bool, "
+                    "or a vector of these");
+    }
+
+    const std::string& name() const { return name_; }
+    bool constant() const { return constant_; }
+    void walk(Visitor& visitor) const { walk_(object_, name_, visitor); }
+
+   private:
+    std::string name_;
+    const void* object_;
+    void (*walk_)(const void*, std::string_view, Visitor&);
+    bool constant_;
+  };
+
+  /// Throws Error when a name is empty or used twice.
+  State(std::initializer_list<Item> items) {
+    for (const Item& item : items) add(item);
+  }
+  void add(Item item) {
+    if (item.name().empty()) fail("State: item ", items_.size(), " has no name; each needs one");
+    for (const Item& other : items_)
+      if (other.name() == item.name()) fail("State: '", item.name(), "' appears twice; names must differ");
+    items_.push_back(std::move(item));
+  }
+  std::span<const Item> items() const { return items_; }
+
+ private:
+  std::vector<Item> items_;
+};
+
+namespace detail {
+
+static_assert(std::endian::native == std::endian::little, "checkpoints: the byte order must be the files' own");
+
+inline constexpr std::string_view kind_key = "espalier.kind", kind_version_key = "espalier.kind.version",
+                                  kind_version = "1", state_kind = "state", weights_kind = "weights";
+
+/// A tensor or number as it was when visited. It outlives the visit, which may show a temporary: the values are a tensor's
+/// own memory, or a copy of the number.
+struct StoredField {
+  std::string name;
+  Dtype dtype = Dtype::f32;
+  Shape shape;
+  bool defined = true, writable = true;
+  Ref<Buffer> buffer;                // null for numbers
+  const std::byte* data = nullptr;   // in the buffer
+  std::size_t size = 0;              // bytes
+  std::array<std::byte, 8> number{};
+
+  std::span<const std::byte> bytes() const { return {buffer ? data : number.data(), size}; }
+  /// Whether it is the same tensor as another.
+  bool tied(const StoredField& other) const { return buffer && data == other.data && size == other.size; }
+};
+
+class FieldReader final : public Visitor {
+ public:
+  std::vector<StoredField> fields;
+
+ private:
+  template <class T>
+  void add(const Tensor<T>& tensor) {
+    StoredField field{.name = path(), .dtype = dtype_of<T>(), .shape = {}, .defined = tensor.defined(), .buffer = {}};
+    if (field.defined) {
+      field.shape = tensor.shape();
+      field.buffer = tensor.buffer();
+      field.writable = !field.buffer->borrowed;
+      const auto bytes = std::as_bytes(tensor.values());
+      field.data = bytes.data();
+      field.size = bytes.size();
+    }
+    fields.push_back(std::move(field));
+  }
+  template <class Number>
+  void add_number(const Number& number) {
+    StoredField field{.name = path(), .dtype = dtype_of<Number>(), .shape = {}, .buffer = {}, .size = sizeof number};
+    std::memcpy(field.number.data(), &number, sizeof number);
+    fields.push_back(std::move(field));
+  }
+  void tensor(Tensor<float>& field) override { add(field); }
+  void tensor(Tensor<double>& field) override { add(field); }
+  void tensor(Tensor<Index>& field) override { add(field); }
+  void tensor(Tensor<bool>& field) override { add(field); }
+  void number(double& field) override { add_number(field); }
+  void number(Index& field) override { add_number(field); }
+  void number(std::uint64_t& field) override { add_number(field); }
+  void number(bool& field) override { add_number(field); }
+};
+
+/// New bytes for each field, in the order of the fields; none where a field stays as it is.
+using FieldValues = std::vector<std::span<const std::byte>>;
+
+/// Puts values where a FieldReader found `fields`. Throws Error when the walk is another one this time.
+class FieldWriter final : public Visitor {
+ public:
+  FieldWriter(std::span<const StoredField> fields, const FieldValues& values) : fields_(fields), values_(values) {}
+  void finish() const {
+    if (at_ < fields_.size()) fail_at(fields_[at_].name);
+  }
+
+ private:
+  [[noreturn]] static void fail_at(const std::string& name) {
+    fail("load: field ", name, " came or went during loading; which fields there are must not depend on values");
+  }
+  std::span<const std::byte> next(std::size_t size) {
+    if (at_ == fields_.size() || fields_[at_].name != path() || fields_[at_].size != size) fail_at(path());
+    return values_[at_++];
+  }
+  template <class T>
+  void put(Tensor<T>& tensor) {
+    const auto bytes = next(tensor.defined() ? tensor.values().size_bytes() : 0);
+    if (!bytes.empty()) std::memcpy(tensor.mutate().data(), bytes.data(), bytes.size());
+  }
+  template <class Number>
+  void put_number(Number& number) {
+    const auto bytes = next(sizeof number);
+    if (!bytes.empty()) std::memcpy(&number, bytes.data(), bytes.size());
+  }
+  void tensor(Tensor<float>& field) override { put(field); }
+  void tensor(Tensor<double>& field) override { put(field); }
+  void tensor(Tensor<Index>& field) override { put(field); }
+  void tensor(Tensor<bool>& field) override { put(field); }
+  void number(double& field) override { put_number(field); }
+  void number(Index& field) override { put_number(field); }
+  void number(std::uint64_t& field) override { put_number(field); }
+  void number(bool& field) override { put_number(field); }
+
+  std::span<const StoredField> fields_;
+  const FieldValues& values_;
+  std::size_t at_ = 0;
+};
+
+inline std::vector<std::string_view> sorted_names(std::span<const StoredField> fields) {
+  std::vector<std::string_view> names;
+  names.reserve(fields.size());
+  for (const StoredField& field : fields) names.push_back(field.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// All fields of the items. Throws Error when two have one name.
+inline std::vector<StoredField> read_fields(std::string_view op, std::span<const State::Item> items) {
+  FieldReader reader;
+  for (const State::Item& item : items) item.walk(reader);
+  const std::vector<std::string_view> names = sorted_names(reader.fields);
+  if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+    fail(op, ": two fields are called ", *twice, "; names must differ");
+  return std::move(reader.fields);
+}
+
+inline void write_fields(std::span<const State::Item> items, std::span<const StoredField> fields,
+                         const FieldValues& values) {
+  FieldWriter writer(fields, values);
+  for (const State::Item& item : items) item.walk(writer);
+  writer.finish();
+}
+
+inline void save_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
+                       std::string_view kind) {
+  const std::vector<StoredField> fields = read_fields(op, items);
+  std::vector<TensorRecord> records;
+  records.reserve(fields.size());
+  for (const StoredField& field : fields)
+    if (field.defined) records.push_back({field.name, field.dtype, field.shape, field.bytes()});
+  Metadata metadata{{std::string(kind_key), std::string(kind)},
+                    {std::string(kind_version_key), std::string(kind_version)}};
+  if (kind == weights_kind) metadata["format"] = "pt";  // what Python's loaders of whole models ask for
+  write_safetensors(path, records, metadata);
+}
+
+/// `[20, 10] float32`.
+inline std::string type_text(const Shape& shape, Dtype dtype) {
+  constexpr std::string_view words[] = {"bool",  "uint8",   "int8",      "int16",   "uint16", "float16", "bfloat16",
+                                        "int32", "uint32",  "float32",   "complex64", "float64", "int64", "uint64"};
+  static_assert(std::size(words) == std::size(dtypes));
+  return join(shape, ' ', words[static_cast<std::size_t>(dtype)]);
+}
+
+/// Throws FileError unless the file is of the kind that `op` reads, by rules that this version knows.
+inline void check_kind(std::string_view op, const std::string& path, const Metadata& metadata, std::string_view wanted) {
+  const auto value = [&](std::string_view key) {
+    const auto found = metadata.find(std::string(key));
+    return found == metadata.end() ? std::string() : found->second;
+  };
+  const std::string kind = value(kind_key), version = value(kind_version_key);
+  if (kind.empty() && wanted == weights_kind) return;  // from another program
+  if (kind != wanted) {
+    const bool known = kind == state_kind || kind == weights_kind || kind.empty();
+    throw FileError(join(op, ": \"", path, "\" holds ", kind.empty() ? "tensors of another program" : in_quotes(kind),
+                         "; ", op, " reads ", in_quotes(wanted),
+                         !known ? "" : wanted == state_kind ? "; try load_weights" : "; try load"));
+  }
+  if (version != kind_version)
+    throw FileError(join(op, ": \"", path, "\" is of version ", in_quotes(version), "; this program reads version ",
+                         kind_version));
+}
+
+/// The file's bytes for each field. Throws FileError with all differences.
+inline FieldValues match(std::string_view op, const std::string& path, const SafetensorsFile& file,
+                         std::span<const StoredField> fields, bool twins_suffice) {
+  constexpr std::size_t most = 20;
+  FieldValues values(fields.size());
+  std::vector<std::string> missing, extra, other;
+  std::map<std::pair<const std::byte*, std::size_t>, const StoredField*> twins;  // what has been found, by its memory
+  std::vector<const StoredField*> absent;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const StoredField& field = fields[i];
+    const TensorRecord* record = file.find(field.name);
+    if (!record) {
+      if (field.defined) absent.push_back(&field);
+    } else if (!field.defined || field.dtype != record->dtype || !(field.shape == record->shape)) {
+      other.push_back(join(field.name, " is ", type_text(record->shape, record->dtype), " in the file, ",
+                           field.defined ? type_text(field.shape, field.dtype) : "undefined", " here"));
+    } else if (!field.writable) {
+      other.push_back(join(field.name, " is borrowed memory here, which cannot be written"));
+    } else {
+      values[i] = record->bytes;
+      if (!field.buffer || values[i].empty()) continue;
+      const auto [twin, first] = twins.try_emplace({field.data, field.size}, &field);
+      if (first) continue;
+      if (std::memcmp(file.find(twin->second->name)->bytes.data(), values[i].data(), field.size) != 0)
+        other.push_back(join(field.name, " is tied to ", twin->second->name, " here, but not in the file"));
+      values[i] = {};  // written once
+    }
+  }
+  for (const StoredField* field : absent)
+    if (!twins_suffice || !field->buffer || !twins.contains({field->data, field->size}))
+      missing.push_back(join("missing ", field->name, ' ', type_text(field->shape, field->dtype)));
+  const std::vector<std::string_view> names = sorted_names(fields);
+  for (const TensorRecord& record : file.records())
+    if (!std::binary_search(names.begin(), names.end(), record.name)) extra.push_back("extra " + record.name);
+
+  const std::size_t count = missing.size() + extra.size() + other.size();
+  if (count == 0) return values;
+  std::string text = join(op, ": \"", path, "\" does not fit:");
+  std::size_t shown = 0;
+  for (const auto* list : {&missing, &extra, &other})
+    for (const std::string& difference : *list)
+      if (shown++ < most) text += (shown > 1 ? "; " : " ") + difference;
+  if (count > most) text += join("; ... and ", count - most, " more");
+  throw FileError(text);
+}
+
+inline void load_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
+                       std::string_view kind) {
+  for (const State::Item& item : items)
+    if (item.constant()) fail(op, ": '", item.name(), "' is const; it can be saved, not loaded");
+  const SafetensorsFile file = SafetensorsFile::read(path);
+  check_kind(op, path, file.metadata(), kind);
+  const std::vector<StoredField> fields = read_fields(op, items);
+  // Python's writers refuse tied tensors, or keep one of their names.
+  const FieldValues values = match(op, path, file, fields, kind == weights_kind);
+
+  // `fields` may judge what it is given, and throw: the values that stood there are kept until all is well.
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < fields.size(); ++i) size += values[i].size();
+  const auto copies = std::make_unique_for_overwrite<std::byte[]>(size);
+  FieldValues before(fields.size());
+  size = 0;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (values[i].empty()) continue;
+    std::memcpy(copies.get() + size, fields[i].bytes().data(), values[i].size());
+    before[i] = {copies.get() + size, values[i].size()};
+    size += values[i].size();
+  }
+  try {
+    write_fields(items, fields, values);
+  } catch (...) {
+    try {
+      write_fields(items, fields, before);
+    } catch (...) {  // the first error is the one to hear of
+    }
+    throw;
+  }
+}
+
+}  // namespace detail
+
+/// Writes all that `state` refers to, by `replace_file`: on any error the old file is untouched. Throws Error when two
+/// fields have one name or a name cannot stand in a file, FileError when saving fails.
+inline void save(const std::string& path, const State& state) {
+  detail::save_items("save", path, state.items(), detail::state_kind);
+}
+
+/// Reads such a file into what `state` refers to. Throws Error when an item is const, FileError when the file cannot be
+/// read, is damaged, is of another kind or a newer version, or differs from the fields (in name, dtype or shape; by a
+/// missing or extra one): the message lists all differences, or the first 20. What an object's `fields` throws about
+/// values that it cannot have goes through. After any error all objects are as they were.
+inline void load(const std::string& path, const State& state) {
+  detail::load_items("load", path, state.items(), detail::state_kind);
+}
+
+/// Writes a model's fields under their bare names ("trunk.0.weight"), as `save` does. Python reads the file by
+/// `safetensors.torch.load_file`.
+template <class Model>
+void save_weights(const std::string& path, const Model& model) {
+  const State::Item item("", model);
+  detail::save_items("save_weights", path, {&item, 1}, detail::weights_kind);
+}
+
+/// Reads a file of `save_weights`, or one that Python wrote, as `load` does. Of tied tensors one name suffices.
+template <class Model>
+  requires(!std::is_const_v<Model>)
+void load_weights(const std::string& path, Model& model) {
+  const State::Item item("", model);
+  detail::load_items("load_weights", path, {&item, 1}, detail::weights_kind);
+}
+
+}  // namespace espalier::inline ESPALIER_ABI

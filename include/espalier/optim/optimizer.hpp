@@ -1,0 +1,412 @@
+#pragma once
+// Optimizer: the machinery that all optimizers share. A member of the family is a *rule*: its scalars for the n-th update of a
+// parameter, and the formula on packs (see adam.hpp, 60 lines); everything else is here.
+//
+// Work is done by span. A parameter is a span of its own; the parameters of a pack (many task heads stored as one block, see
+// Leaf) are updated in as few spans as possible: one, when a step reached them all. A span is one pass that reads and writes
+// value, gradient and moments once. Every parameter has its own count of updates, so a head that is first labelled at
+// step 50 starts there as if it were new, and a parameter without a gradient is left alone altogether: no decay of its
+// moments, no weight decay, no count. Formulas are elementwise, so neither packing nor threads change a bit.
+
+#include <cmath>
+
+#include "espalier/autograd/node.hpp"
+#include "espalier/tensor/fields.hpp"
+#include "espalier/tensor/kernels/elementwise.hpp"
+#include "espalier/tensor/named.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+namespace kernels {
+
+/// What an element of an update counts for in `parallel_for`: a square root, a division, and up to seven streams.
+inline constexpr Index update_work = 16;
+
+namespace detail {
+/// n <= pack::size elements of an update.
+template <int Bytes, class T, class Update, class... State>
+ESPALIER_INLINE void update_lanes(Index n, const Update& update, T* value, const T* gradient, State*... state) {
+  using V = pack<T, Bytes>;
+  const auto lanes = [&](V p, auto... s) __attribute__((always_inline)) {
+    if (n == V::size) {
+      update(p, V::load(gradient), s...);
+      p.store(value);
+      (s.store(state), ...);
+    } else {
+      update(p, V::load(gradient, n), s...);
+      p.store(value, n);
+      (s.store(state, n), ...);
+    }
+  };
+  if (n == V::size) lanes(V::load(value), V::load(state)...);
+  else lanes(V::load(value, n), V::load(state, n)...);
+}
+}  // namespace detail
+
+/// One pass over a span: `update(p, g, s...)` changes p (value) and s (state) in place, all packs of one width.
+template <class T, class Update, class... State>
+__attribute__((noinline)) void update_span(Index n, const Update& scalars, T* value, const T* gradient,
+                                               State*... state) {
+  const Update update = scalars;  // a copy that no store below can change
+  constexpr int width = ESPALIER_VECTOR_BYTES;
+  constexpr Index size = pack<T>::size;
+  Index i = 0;
+  for (; i + size <= n; i += size)
+    detail::update_lanes<width>(size, update, value + i, gradient + i, (state + i)...);
+  if (i < n) detail::update_lanes<width>(n - i, update, value + i, gradient + i, (state + i)...);
+}
+
+}  // namespace kernels
+
+namespace detail {
+
+inline std::string number_text(double value) {
+  std::string text;
+  if (value != value) return "nan";
+  append(text, value);
+  return text;
+}
+/// Throws `<optimizer>: <option> is <value>; it must be at least 0` also for NaN.
+inline void require_not_negative(std::string_view optimizer, std::string_view option, double value) {
+  if (!(value >= 0)) fail(optimizer, ": ", option, " is ", number_text(value), "; it must be at least 0");
+}
+inline void require_below_one(std::string_view optimizer, std::string_view option, double value) {
+  if (!(value >= 0 && value < 1)) fail(optimizer, ": ", option, " is ", number_text(value), "; it must be in [0, 1)");
+}
+
+/// The leaf of a listed parameter; throws Error for a tensor that is none.
+template <class T>
+Leaf<T>& listed_leaf(std::string_view who, const Named<Tensor<T>>& item) {
+  Leaf<T>* leaf = leaf_of(item.value);
+  if (!leaf)
+    fail(who, ": '", item.name, "' ", item.value.shape(), " is not a parameter; make it one with parameter(tensor)");
+  return *leaf;
+}
+
+}  // namespace detail
+
+/// The base of all optimizers; not a polymorphic one. Rule has
+///   name, moments                   text for messages; the names of the state tensors, in order
+///   Index kept() const              how many of them are kept under the given options
+///   Update at(Index step, double)   the scalars of a parameter's step-th update (from 1) at a learning rate
+///   static apply(n, update, value, gradient, state, stride)   one span; moment k lies at state + k * stride
+template <Differentiable T, class Rule>
+class Optimizer {
+ public:
+  /// Throws Error for an empty list, a tensor that is no parameter, one that is listed twice, two of one name, one whose
+  /// values are borrowed memory, and a learning rate that is negative or NaN.
+  Optimizer(NamedList<Tensor<T>> parameters, double lr, Rule rule)
+      : list_(std::move(parameters)), lr_(lr), rule_(std::move(rule)) {
+    detail::require_not_negative(Rule::name, "lr", lr_);
+    check_list();
+    lay_out();
+  }
+  Optimizer(const Optimizer&) = delete;  // a copy would step the same parameters with moments of its own
+  Optimizer& operator=(const Optimizer&) = delete;
+  Optimizer(Optimizer&&) noexcept = default;
+  Optimizer& operator=(Optimizer&&) noexcept = default;
+
+  /// Applies the gradients that have arrived since the last step, and clears them.
+  void step() {
+    Scalars scalars(*this);
+    for (Single& s : singles_) {
+      if (s.leaf->pack) return lay_out_and_step();
+      if (s.leaf->fresh) continue;
+      ++s.count;
+      apply(s.size, scalars.at(s.count), s.value->mutate().data(), s.leaf->grad.data(), s.state, s.stride);
+      s.leaf->clear_grad();
+    }
+    for (Pack& p : packs_) {
+      if (moved(p)) return lay_out_and_step();
+      if (p.leaf->reached > 0) step_pack(p, scalars);
+    }
+  }
+  /// Clears the gradients without applying them.
+  void zero_grad() {
+    for (const Named<Tensor<T>>& item : list_) {
+      Leaf<T>* leaf = leaf_of(item.value);
+      if (leaf->has_grad()) leaf->clear_grad();
+    }
+  }
+
+  double lr() const { return lr_; }
+  /// Throws Error when it is negative or NaN.
+  void set_lr(double lr) {
+    detail::require_not_negative(Rule::name, "lr", lr);
+    lr_ = lr;
+  }
+  const NamedList<Tensor<T>>& parameters() const { return list_; }
+
+  /// `lr`, and for every parameter, under its name, `step` and the moments by PyTorch's names. Writing them back into an
+  /// optimizer of the same options and parameter names resumes it bit for bit.
+  /// Throws Error when a visitor leaves a value that no optimizer can have.
+  void fields(auto&& visit) {
+    if (moved()) lay_out();
+    visit("lr", lr_);
+    detail::require_not_negative(Rule::name, "lr", lr_);
+    for (Index i = 0; i < list_.size(); ++i) {
+      Record record{*this, i};
+      visit(std::string_view(list_.at(i).name), record);
+      if (count_of(i) < 0)
+        fail(Rule::name, ": step of '", list_.at(i).name, "' is ", count_of(i), "; it must be at least 0");
+    }
+    for (Pack& p : packs_) p.settle();
+  }
+
+ private:
+  using Update = decltype(std::declval<Rule&>().at(Index{}, double{}));
+
+  /// A parameter with storage of its own.
+  struct Single {
+    Leaf<T>* leaf;
+    Tensor<T>* value;  // in list_
+    T* state;
+    Index size, stride, count;
+  };
+  /// The listed parts of a pack. `count` and `listed` have one entry for each of its parts, listed or not.
+  struct Pack {
+    Leaf<T>* leaf;
+    Ref<Node<T>> hold;
+    T* state = nullptr;
+    Index stride = 0, row = 0;  // row: elements in one row of axis 0
+    std::vector<Index> count;   // updates of each part so far
+    std::vector<Index> listed;  // its position in list_, or -1
+    Index first = -1;           // a listed part
+    bool whole = false;         // all parts are listed, and side by side
+    bool level = false;         // whole, and all counts are equal
+
+    void settle() {
+      level = whole && std::adjacent_find(count.begin(), count.end(), std::not_equal_to<>{}) == count.end();
+    }
+  };
+  /// Where a parameter's state is.
+  struct Place {
+    Index group = -1, at = 0;     // singles_[at], or part `at` of packs_[group]
+    Index start = 0, stride = 0;  // in state_: moment k is at start + k * stride
+  };
+  /// What `fields` shows of one parameter.
+  struct Record {
+    Optimizer& optimizer;
+    Index index;
+    void fields(auto&& visit) {
+      visit("step", optimizer.count_of(index));
+      for (Index k = 0; k < optimizer.rule_.kept(); ++k) {
+        const Tensor<T> moment = optimizer.moment(index, k);
+        Tensor<T> shown = moment;
+        visit(Rule::moments[static_cast<std::size_t>(k)], shown);
+        if (shown.defined() && shown.buffer() == moment.buffer() && shown.data() == moment.data()) continue;
+        // The visitor put another tensor in its place: take over the values.
+        if (!shown.defined() || !(shown.shape() == moment.shape()))
+          fail(Rule::name, ": ", Rule::moments[static_cast<std::size_t>(k)], " of '", optimizer.list_.at(index).name,
+               "' is ", shown.shape(), "; the parameter is ", moment.shape());
+        std::copy_n(shown.data(), shown.size(), Tensor<T>(moment).raw());
+      }
+    }
+  };
+  /// The scalars of the count asked for last: parameters mostly agree on it.
+  class Scalars {
+   public:
+    explicit Scalars(Optimizer& optimizer) : optimizer_(optimizer) {}
+    const Update& at(Index count) {
+      if (count != count_) {
+        update_ = optimizer_.rule_.at(count, optimizer_.lr_);
+        count_ = count;
+      }
+      return update_;
+    }
+
+   private:
+    Optimizer& optimizer_;
+    Index count_ = -1;
+    Update update_;
+  };
+
+  static void apply(Index n, const Update& update, T* value, const T* gradient, T* state, Index stride) {
+    if (n <= kernels::block_size) return Rule::apply(n, update, value, gradient, state, stride);
+    parallel_for((n + kernels::block_size - 1) / kernels::block_size, n * kernels::update_work, [&](Index block) {
+      const Index start = block * kernels::block_size;
+      Rule::apply(std::min(kernels::block_size, n - start), update, value + start, gradient + start, state + start, stride);
+    });
+  }
+
+  void step_pack(Pack& p, Scalars& scalars) {
+    Leaf<T>& leaf = *p.leaf;
+    const auto parts = static_cast<Index>(leaf.parts.size());
+    const auto part = [&](Index i) -> typename Leaf<T>::Part& { return leaf.parts[static_cast<std::size_t>(i)]; };
+    const auto count = [&](Index i) -> Index& { return p.count[static_cast<std::size_t>(i)]; };
+    const auto listed = [&](Index i) { return p.listed[static_cast<std::size_t>(i)]; };
+    const auto applied = [&](Index i) { return !part(i).fresh && listed(i) >= 0; };
+
+    Tensor<T>& first = list_.at(listed(p.first)).value;
+    T* const value = first.raw() - part(p.first).begin * p.row;
+    const T* const gradient = leaf.grad.data();
+    Index done = 0;  // parts updated
+    for (Index begin = 0; begin < parts && done < leaf.reached;) {
+      if (!applied(begin)) {
+        ++begin;
+        continue;
+      }
+      // As many neighbours as the step reached and that have the same count.
+      Index end = begin + 1;
+      if (p.level && leaf.reached == parts)
+        end = parts;
+      else
+        while (end < parts && applied(end) && count(end) == count(begin) && part(end).begin == part(end - 1).end) ++end;
+      if (done == 0) first.mutate();  // counts as one update of the whole block
+      const Index start = part(begin).begin * p.row, n = part(end - 1).end * p.row - start;
+      apply(n, scalars.at(count(begin) + 1), value + start, gradient + start, p.state + start, p.stride);
+      for (Index i = begin; i < end; ++i) ++count(i);
+      p.level = p.whole && end - begin == parts;
+      done += end - begin;
+      begin = end;
+    }
+    if (done == leaf.reached) return leaf.clear_grad();
+    for (Index i = 0; done > 0; ++i)  // some that were reached belong to another optimizer
+      if (applied(i)) {
+        leaf_of(list_.at(listed(i)).value)->clear_grad();
+        --done;
+      }
+  }
+
+  void check_list() const {
+    if (list_.empty()) fail(Rule::name, ": the parameter list is empty; give it parameters(model)");
+    std::vector<std::pair<const void*, const std::string*>> leaves;
+    std::vector<const std::string*> names;
+    for (const Named<Tensor<T>>& item : list_) {
+      leaves.push_back({&detail::listed_leaf(Rule::name, item), &item.name});
+      names.push_back(&item.name);
+      if (item.value.buffer()->borrowed)
+        fail(Rule::name, ": '", item.name, "' ", item.value.shape(),
+             " is a read-only view of borrowed memory; clone it before making it a parameter");
+    }
+    std::stable_sort(leaves.begin(), leaves.end(),
+                     [](const auto& a, const auto& b) { return std::less<>{}(a.first, b.first); });
+    for (std::size_t i = 1; i < leaves.size(); ++i)
+      if (leaves[i].first == leaves[i - 1].first)
+        fail(Rule::name, ": '", *leaves[i - 1].second, "' and '", *leaves[i].second,
+             "' are the same parameter; list it once");
+    std::sort(names.begin(), names.end(), [](auto a, auto b) { return *a < *b; });
+    for (std::size_t i = 1; i < names.size(); ++i)
+      if (*names[i] == *names[i - 1]) fail(Rule::name, ": two parameters have the name '", *names[i], "'; names must differ");
+  }
+
+  /// A model has put parameters into a pack, or into another one, since the spans were laid out.
+  bool moved() const {
+    for (const Single& s : singles_)
+      if (s.leaf->pack) return true;
+    for (const Pack& p : packs_)
+      if (moved(p)) return true;
+    return false;
+  }
+  bool moved(const Pack& p) const {
+    return leaf_of(list_.at(p.listed[static_cast<std::size_t>(p.first)]).value)->pack.get() != p.leaf;
+  }
+  /// What this step has applied already is cleared, so starting over does the rest.
+  __attribute__((noinline, cold)) void lay_out_and_step() {
+    lay_out();
+    step();
+  }
+
+  /// Cuts the parameters into spans and gives each its state; what they had before comes along.
+  void lay_out() {
+    const std::vector<Place> places = std::move(places_);
+    const std::vector<Single> singles = std::move(singles_);
+    const std::vector<Pack> packs = std::move(packs_);
+    const Tensor<T> state = state_;
+    places_.assign(static_cast<std::size_t>(list_.size()), {});
+    singles_.clear();
+    packs_.clear();
+
+    const Index moments = rule_.kept();
+    Index used = 0;
+    const auto take = [&](Index elements, Index& stride) {
+      constexpr Index line = 64 / sizeof(T);  // spans start on a line of the cache
+      stride = (elements + line - 1) / line * line;
+      return std::exchange(used, used + moments * stride);
+    };
+    std::vector<Index> pack_start;
+    for (Index i = 0; i < list_.size(); ++i) {
+      Place& place = places_[static_cast<std::size_t>(i)];
+      Leaf<T>& leaf = *leaf_of(list_.at(i).value);
+      if (leaf.pack) {
+        Leaf<T>& whole = *leaf.pack_leaf();
+        place.group = static_cast<Index>(packs_.size()) - 1;  // families of packs alternate: the last few are close
+        while (place.group >= 0 && packs_[static_cast<std::size_t>(place.group)].leaf != &whole) --place.group;
+        if (place.group < 0) {
+          place.group = static_cast<Index>(packs_.size());
+          Pack& p = packs_.emplace_back();
+          p.leaf = &whole;
+          p.hold = leaf.pack;
+          p.row = whole.shape.span(1, whole.shape.rank());
+          p.count.assign(whole.parts.size(), 0);
+          p.listed.assign(whole.parts.size(), -1);
+          p.first = leaf.part;
+          pack_start.push_back(take(whole.shape.size(), p.stride));
+        }
+        Pack& p = packs_[static_cast<std::size_t>(place.group)];
+        place.at = leaf.part;
+        place.stride = p.stride;
+        place.start = pack_start[static_cast<std::size_t>(place.group)] + leaf.my_part().begin * p.row;
+        p.listed[static_cast<std::size_t>(leaf.part)] = i;
+      } else {
+        place.at = static_cast<Index>(singles_.size());
+        singles_.push_back({&leaf, &list_.at(i).value, nullptr, list_.at(i).value.size(), 0, 0});
+        place.start = take(list_.at(i).value.size(), singles_.back().stride);
+        place.stride = singles_.back().stride;
+      }
+    }
+
+    state_ = Tensor<T>::zeros({used});
+    for (std::size_t i = 0; i < places_.size(); ++i)
+      if (places_[i].group < 0) singles_[static_cast<std::size_t>(places_[i].at)].state = state_.raw() + places_[i].start;
+    for (std::size_t i = 0; i < packs_.size(); ++i) {
+      Pack& p = packs_[i];
+      p.state = state_.raw() + pack_start[i];
+      const auto& parts = p.leaf->parts;
+      p.whole = parts.front().begin == 0 && parts.back().end == p.leaf->shape[0];
+      for (std::size_t k = 0; k < parts.size(); ++k)
+        p.whole = p.whole && p.listed[k] >= 0 && (k == 0 || parts[k].begin == parts[k - 1].end);
+      check_storage(p);
+    }
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const Place& old = places[i];
+      const auto at = static_cast<std::size_t>(old.at);
+      count_of(static_cast<Index>(i)) = old.group < 0 ? singles[at].count : packs[static_cast<std::size_t>(old.group)].count[at];
+      for (Index k = 0; k < moments; ++k) {
+        Tensor<T> moment = this->moment(static_cast<Index>(i), k);
+        std::copy_n(state.data() + old.start + k * old.stride, moment.size(), moment.raw());
+      }
+    }
+    for (Pack& p : packs_) p.settle();
+  }
+
+  /// A span over parts writes where the first one says the block is, so all must say the same.
+  void check_storage(const Pack& p) const {
+    const Tensor<T>& first = list_.at(p.listed[static_cast<std::size_t>(p.first)]).value;
+    const T* block = first.data() - p.leaf->parts[static_cast<std::size_t>(p.first)].begin * p.row;
+    for (std::size_t k = 0; k < p.listed.size(); ++k)
+      if (p.listed[k] >= 0 && list_.at(p.listed[k]).value.data() != block + p.leaf->parts[k].begin * p.row)
+        fail(Rule::name, ": '", list_.at(p.listed[k]).name, "' is a part of a pack, but its values are stored elsewhere");
+  }
+
+  Index& count_of(Index i) {
+    const Place& place = places_[static_cast<std::size_t>(i)];
+    const auto at = static_cast<std::size_t>(place.at);
+    return place.group < 0 ? singles_[at].count : packs_[static_cast<std::size_t>(place.group)].count[at];
+  }
+  /// The k-th moment of the i-th parameter, a view.
+  Tensor<T> moment(Index i, Index k) const {
+    const Place& place = places_[static_cast<std::size_t>(i)];
+    return state_.view(list_.at(i).value.shape(), place.start + k * place.stride);
+  }
+
+  NamedList<Tensor<T>> list_;
+  double lr_;
+  Rule rule_;
+  std::vector<Single> singles_;
+  std::vector<Pack> packs_;
+  std::vector<Place> places_;  // of each parameter of list_
+  Tensor<T> state_;            // all moments
+};
+
+}  // namespace espalier::inline ESPALIER_ABI

@@ -1,0 +1,33 @@
+# A consumer's project builds and runs with the library as a subfolder and as installed, and its compile line gains
+# include folders and the language standard, nothing else.
+#   cmake -DROOT= -DBINARY=<configured build> -DSCRATCH= -DCOMPILER= -DGENERATOR= -DARGS=<further -D...> -P consumer.cmake
+cmake_policy(VERSION 3.21)
+file(REMOVE_RECURSE ${SCRATCH})
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${ARGN}\n${output}")
+  endif()
+endfunction()
+
+run(${CMAKE_COMMAND} --install ${BINARY} --prefix ${SCRATCH}/prefix)
+foreach(way subfolder installed)
+  set(source "")
+  if(way STREQUAL subfolder)
+    set(source -DESPALIER_SOURCE=${ROOT})
+  endif()
+  set(build ${SCRATCH}/${way})
+  run(${CMAKE_COMMAND} -S ${ROOT}/tests/consumer -B ${build} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${COMPILER} ${ARGS}
+      -DCMAKE_CXX_FLAGS= -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix -DCMAKE_EXPORT_COMPILE_COMMANDS=ON ${source})
+  run(${CMAKE_COMMAND} --build ${build})
+  run(${build}/consumer)
+  file(READ ${build}/compile_commands.json commands)
+  string(JSON line GET "${commands}" 0 command)
+  separate_arguments(words UNIX_COMMAND "${line}")
+  list(POP_FRONT words)
+  list(FILTER words EXCLUDE REGEX "^(-I.*|-isystem|-std=.*|-o|-c|[^-].*)$")
+  if(words)
+    message(FATAL_ERROR "${way}: the consumer's compile line has ${words}\n${line}")
+  endif()
+endforeach()
+file(REMOVE_RECURSE ${SCRATCH})

@@ -1,0 +1,32 @@
+# Runs PROGRAM in an empty folder SCRATCH, where `examples` leads to the repository's, so that a program may read
+# "examples/data/..." and write files of its own; fails when it does. With EXPECTED, compares what it prints.
+#   cmake -DPROGRAM= -DROOT= -DSCRATCH= [-DSOURCE= -DEXPECTED=] -P run_program.cmake
+cmake_policy(VERSION 3.21)
+file(REMOVE_RECURSE ${SCRATCH})
+file(MAKE_DIRECTORY ${SCRATCH})
+file(CREATE_LINK ${ROOT}/examples ${SCRATCH}/examples SYMBOLIC)
+execute_process(COMMAND ${PROGRAM} WORKING_DIRECTORY ${SCRATCH} OUTPUT_FILE ${SCRATCH}/output ERROR_VARIABLE errors
+                RESULT_VARIABLE result)
+file(READ ${SCRATCH}/output output)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "exit code ${result}\n${output}${errors}")
+endif()
+if(NOT EXPECTED)
+  message("${output}")
+  return()
+endif()
+if("$ENV{ESPALIER_UPDATE_EXPECTED}")
+  file(COPY_FILE ${SCRATCH}/output ${EXPECTED})
+  message("written: ${EXPECTED}")
+  return()
+endif()
+if(NOT EXISTS ${EXPECTED})
+  message(FATAL_ERROR "${EXPECTED} is missing; the program printed\n${output}")
+endif()
+file(STRINGS ${SOURCE} tolerance REGEX "^// tolerance: ")
+string(REGEX MATCH "[0-9.]+(e-?[0-9]+)?" tolerance "${tolerance}")
+execute_process(COMMAND awk -v tolerance=${tolerance} -f ${CMAKE_CURRENT_LIST_DIR}/expected.awk ${EXPECTED} ${SCRATCH}/output
+                RESULT_VARIABLE result OUTPUT_VARIABLE report)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "the output differs from ${EXPECTED}\n${report}")
+endif()
