@@ -1,6 +1,7 @@
 #pragma once
 // espalier: tensors, reverse-mode derivatives, and training of models with several tasks and several kinds of input.
-// Everything a program usually needs, in the order of the layers; see README.md.
+// Everything a program usually needs; see README.md. Views to and from Eigen are included by name (tensor/eigen.hpp): Eigen
+// alone would cost as much compile time as most of the library.
 
 #include "espalier/autograd/functional.hpp"
 #include "espalier/autograd/gradcheck.hpp"
@@ -26,4 +27,3 @@
 #include "espalier/optim/adam.hpp"
 #include "espalier/optim/clip.hpp"
 #include "espalier/optim/sgd.hpp"
-#include "espalier/tensor/eigen.hpp"

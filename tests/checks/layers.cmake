@@ -13,7 +13,7 @@ set(layers
   "multitask -> nn multitask/aggregator"
   "multimodal -> nn"
   "model -> multitask multimodal"
-  "data -> tensor"
+  "data -> io tensor"
   "io -> tensor"
   "distributed -> tensor"
   "train -> model data io optim distributed")

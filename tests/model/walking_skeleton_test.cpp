@@ -129,13 +129,19 @@ TEST_CASE("NaN and Inf behind every mask change nothing", "[skeleton][fast]") {
   }
 }
 
-TEST_CASE("a head that is never labelled keeps its first weights, and the run learns", "[skeleton][fast]") {
+TEST_CASE("a head that is never labelled keeps its first weights; the others learn", "[skeleton][fast]") {
   Run run(1);
-  auto before = parameters(run.model)["heads.never.weight"].clone();
+  const Tensor<float> before = parameters(run.model)["heads.never.weight"].clone();
   const Batch b = make_batch(0, 0);
-  const double loss_before = run.objective(run.model(b.inputs), b.targets)["class"];
-  run.steps(0, 40);
-  const auto after = parameters(run.model)["heads.never.weight"];
+  const auto first = run.objective(run.model(b.inputs), b.targets);
+  for (std::uint64_t step = 0; step < 100; ++step) {
+    Pass pass{run.rng, step};
+    run.objective.backward(run.objective(run.model(b.inputs, pass), b.targets));
+    run.optimizer.step();
+  }
+  const auto last = run.objective(run.model(b.inputs), b.targets);
+  REQUIRE(last["class"] < 0.5 * first["class"]);
+  REQUIRE(last["size"] < 0.5 * first["size"]);
+  const Tensor<float> after = parameters(run.model)["heads.never.weight"];
   REQUIRE(std::equal(before.data(), before.data() + before.size(), after.data()));
-  REQUIRE(run.objective(run.model(b.inputs), b.targets)["class"] < 0.8 * loss_before);
 }

@@ -83,9 +83,14 @@ struct NodeType {
   bool keeps_diagonal;         // the rule takes diagonal labels; otherwise the engine opens them into rows
 };
 
+namespace detail {
+template <class T>
+void bury(NodeHeader* header);
+}  // namespace detail
+
 template <class T>
 struct Node {
-  detail::Count refs;
+  NodeHeader header{{}, &detail::bury<T>};  // first, where tensors look for it
   unsigned size_class = 0;
   int inputs = 0;
   bool leaf = false;
@@ -101,7 +106,9 @@ struct Node {
 
 /// Nodes that die while another one is dying queue up: no recursion however long the chain.
 template <class T>
-void destroy(Node<T>* node) {
+void detail::bury(NodeHeader* header) {
+  static_assert(std::is_standard_layout_v<Node<T>>, "a node and its header have one address");
+  auto* node = reinterpret_cast<Node<T>*>(header);
   auto& state = detail::thread_state;
   node->next_dead = static_cast<Node<T>*>(state.dead_nodes);
   state.dead_nodes = node;

@@ -19,6 +19,8 @@ template <class T>
 Tensor<T> sum_to(const Tensor<T>& x, int lead, const Shape& shape);
 template <class T>
 Tensor<T> add_same(const Tensor<T>& a, const Tensor<T>& b);
+template <class T>
+Tensor<T> slice(const Tensor<T>& x, int axis, Index begin, Index end);
 
 /// Receives what a separate sweep brings to the parameters.
 template <class T>
@@ -61,13 +63,17 @@ class Sweep {
 
   /// Asks for the cotangent of this value (any recorded tensor); read it with `take` after `run`.
   void capture(const Tensor<T>& x) {
-    x.node()->captured = true;
-    captured_.push_back({x.node().get(), {}});
+    capture(x.node().get());
+    if (Leaf<T>* pack = pack_of(x)) capture(pack);
   }
   Tensor<T> take(const Tensor<T>& x) {
-    for (Captured& c : captured_)
-      if (c.node == x.node().get()) return c.value;
-    return {};
+    const Tensor<T> direct = value_at(x.node().get());
+    Leaf<T>* pack = pack_of(x);
+    const Tensor<T> whole = pack ? value_at(pack) : Tensor<T>();
+    if (!whole.defined()) return direct;
+    const auto& part = leaf_of(x)->my_part();  // a part of a pack gets its share of what arrives there
+    const Tensor<T> share = slice(whole, whole.rank() - x.rank(), part.begin, part.end);
+    return direct.defined() ? add_same(direct, share) : share;
   }
 
   /// A starting point: the cotangent of `y`, [rows..., shape of y]. Throws Error for any other shape.
@@ -128,6 +134,20 @@ class Sweep {
     Node<T>* node;
     Tensor<T> value;
   };
+
+  static Leaf<T>* pack_of(const Tensor<T>& x) {
+    const Leaf<T>* leaf = leaf_of(x);
+    return leaf ? leaf->pack_leaf() : nullptr;
+  }
+  void capture(Node<T>* node) {
+    if (std::exchange(node->captured, true)) return;
+    captured_.push_back({node, {}});
+  }
+  Tensor<T> value_at(const Node<T>* node) {
+    for (Captured& c : captured_)
+      if (c.node == node) return c.value;
+    return {};
+  }
 
   void arrive(Node<T>& node, Tensor<T> g, const Labels& labels) {
     if (node.leaf && !node.captured) {

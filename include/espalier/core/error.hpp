@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <concepts>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -28,23 +29,62 @@ class FileError : public Error {
 
 namespace detail {
 
-inline void append(std::string& text, std::string_view part) { text += part; }
-inline void append(std::string& text, char part) { text += part; }
-template <class Number>
-  requires requires(Number n) { std::to_string(n); }
-void append(std::string& text, Number part) {
-  if constexpr (std::floating_point<Number>) {  // as printf's %.6g, whatever the locale
-    char digits[32];
-    text.append(digits, std::to_chars(digits, digits + sizeof digits, part, std::chars_format::general, 6).ptr);
-  } else {
-    text += std::to_string(part);
+/// One part of a message: text, a number, or anything that describes itself (shapes). It holds no string, so that building a
+/// message costs a caller's code next to nothing: it is put together in one place.
+class Part {
+ public:
+  template <class Text>
+    requires std::convertible_to<const Text&, std::string_view>
+  Part(const Text& text) : Part(std::string_view(text)) {}
+  Part(std::string_view text) : kind_(Kind::text), data_(text.data()), size_(text.size()) {}
+  Part(char c) : kind_(Kind::letter), integer_(c) {}
+  template <std::integral Number>
+  Part(Number n) : kind_(std::is_signed_v<Number> ? Kind::integer : Kind::natural), integer_(static_cast<long long>(n)) {}
+  template <std::floating_point Number>
+  Part(Number n) : kind_(Kind::real), real_(static_cast<double>(n)) {}
+  template <class Described>
+    requires requires(const Described& d) { d.text(); }
+  Part(const Described& described)
+      : kind_(Kind::described), data_(&described), describe_([](const void* p) -> std::string {
+          return static_cast<const Described*>(p)->text();
+        }) {}
+
+  void append_to(std::string& text) const;
+
+ private:
+  enum class Kind : unsigned char { text, letter, integer, natural, real, described };
+  Kind kind_;
+  const void* data_ = nullptr;
+  union {
+    std::size_t size_ = 0;
+    long long integer_;
+    double real_;
+    std::string (*describe_)(const void*);
+  };
+};
+
+inline void Part::append_to(std::string& text) const {
+  switch (kind_) {
+    case Kind::text: text.append(static_cast<const char*>(data_), size_); break;
+    case Kind::letter: text += static_cast<char>(integer_); break;
+    case Kind::integer: text += std::to_string(integer_); break;
+    case Kind::natural: text += std::to_string(static_cast<unsigned long long>(integer_)); break;
+    case Kind::real: {  // as printf's %.6g, whatever the locale
+      char digits[32];
+      text.append(digits, std::to_chars(digits, digits + sizeof digits, real_, std::chars_format::general, 6).ptr);
+      break;
+    }
+    case Kind::described: text += describe_(data_); break;
   }
 }
-/// Anything that describes itself: shapes, dtypes.
-template <class Described>
-  requires requires(const Described& d) { d.text(); }
-void append(std::string& text, const Described& part) {
-  text += part.text();
+
+__attribute__((noinline, cold)) inline std::string join_parts(std::initializer_list<Part> parts) {
+  std::string text;
+  for (const Part& part : parts) part.append_to(text);
+  return text;
+}
+[[noreturn]] __attribute__((noinline, cold)) inline void fail_parts(std::initializer_list<Part> parts) {
+  throw Error(join_parts(parts));
 }
 
 }  // namespace detail
@@ -52,15 +92,13 @@ void append(std::string& text, const Described& part) {
 /// The parts one after another: text, numbers, shapes.
 template <class... Parts>
 std::string join(const Parts&... parts) {
-  std::string text;
-  (detail::append(text, parts), ...);
-  return text;
+  return detail::join_parts({detail::Part(parts)...});
 }
 
 /// Throws `Error` with the joined parts.
 template <class... Parts>
 [[noreturn]] __attribute__((noinline, cold)) void fail(const Parts&... parts) {
-  throw Error(join(parts...));
+  detail::fail_parts({detail::Part(parts)...});
 }
 
 /// `a, b, c`: the known names that an "unknown name" message lists.

@@ -108,13 +108,19 @@ inline std::uint64_t system_allocations() { return detail::thread_state.system_a
 /// Gives this thread's cached blocks back to the system.
 inline void release_memory() { detail::empty_bins(); }
 
-/// Intrusive pointer: the pointee has `refs`, and `destroy(P*)` is found by its type.
+/// Where a pointee keeps its count; overloaded for types that are not known where they are pointed to.
+template <class P>
+detail::Count& count_of(P* p) {
+  return p->refs;
+}
+
+/// Intrusive pointer: `count_of(P*)` and `destroy(P*)` are found by the pointee's type.
 template <class P>
 class Ref {
  public:
   Ref() = default;
   explicit Ref(P* p) : p_(p) {
-    if (p_) p_->refs.up();
+    if (p_) count_of(p_).up();
   }
   Ref(const Ref& other) : Ref(other.p_) {}
   Ref(Ref&& other) noexcept : p_(std::exchange(other.p_, nullptr)) {}
@@ -123,7 +129,7 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (p_ && p_->refs.down()) destroy(p_);
+    if (p_ && count_of(p_).down()) destroy(p_);
   }
   P* get() const { return p_; }
   P* operator->() const { return p_; }

@@ -51,10 +51,14 @@ class Draws {
  public:
   explicit Draws(std::uint64_t key) : key_(key) {}
 
+  /// Four times 32 random bits at `index`, for who needs many; the first two are those of `bits`.
+  std::array<std::uint32_t, 4> words(std::uint64_t index) const {
+    return detail::philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0},
+                          static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32));
+  }
   /// 64 random bits at `index`.
   std::uint64_t bits(std::uint64_t index) const {
-    const auto w = detail::philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0},
-                                  static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32));
+    const auto w = words(index);
     return (std::uint64_t{w[0]} << 32) | w[1];
   }
   /// Uniform in [0, 1), a multiple of 2^-53.

@@ -18,7 +18,7 @@ class Shape {
  public:
   static constexpr int max_rank = 8;
 
-  Shape() = default;
+  Shape() {}  // written out, so that a const tensor may be declared without values; sizes beyond the rank stay unset
   /// Throws Error for more than 8 axes, a negative size, or a number of elements beyond 2^63 - 1.
   Shape(std::initializer_list<Index> sizes) {
     for (Index size : sizes) push_back(size);
@@ -92,7 +92,7 @@ class Shape {
   }
 
  private:
-  Index sizes_[max_rank];
+  Index sizes_[max_rank] = {};
   int rank_ = 0;
 };
 

@@ -7,21 +7,21 @@
 //   save_weights("model.safetensors", model);   // bare PyTorch names, for Python and back
 //
 // A file holds what `fields` visits, under the visitor's paths ("model.trunk.0.weight"): tensors with their dtype and
-// shape, numbers as rank-0 tensors (F64, I64, U64, BOOL), an undefined tensor not at all, tied tensors under each of their
-// names, as in a PyTorch state_dict. Values are stored bit for bit, NaN included. The metadata says which kind of file it
-// is ("state" or "weights") and by which version of these rules it was written.
+// shape, numbers as rank-0 tensors (F64, I64, U64, BOOL), an undefined tensor not at all, tied tensors under each of
+// their names, as in a PyTorch state_dict. Values are stored bit for bit, NaN included. The metadata says which kind of
+// file it is ("state" or "weights") and by which version of these rules it was written.
 //
 // Loading is strict. The file is verified, compared with the fields by name, dtype and shape, and all differences are
-// listed in one message. Only then are values written, in place, so that every handle of a tensor sees them. The objects'
-// structure never comes from the file: which fields an object has must not depend on their values.
+// listed in one message. Only then are values written, in place, so that every handle of a tensor sees them. The
+// objects' structure never comes from the file: which fields an object has must not depend on their values.
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <initializer_list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,9 +38,11 @@ namespace espalier::inline ESPALIER_ABI {
 
 namespace detail {
 
-/// Whether a Visitor finds something in a T. It passes over objects without fields, which here would lose them silently.
+/// Whether a Visitor finds something in a T. It passes over objects without fields, which here would be lost silently.
 template <class T>
-inline constexpr bool has_fields = requires(T& object, Visitor& visit) { object.fields(visit); };
+inline constexpr bool has_fields = requires(T& object, Visitor& visit) {
+  object.fields(visit);
+};
 template <class T>
 inline constexpr bool has_fields<Tensor<T>> = true;
 template <class T>
@@ -58,8 +60,8 @@ inline constexpr bool has_fields<bool> = true;
 
 }  // namespace detail
 
-/// What a checkpoint consists of: names and references to objects, which must outlive it. Made once, it serves for every
-/// save and load of a run.
+/// What a checkpoint consists of: names and references to objects, which must outlive it. Made once, it serves for
+/// every save and load of a run.
 class State {
  public:
   class Item {
@@ -114,21 +116,24 @@ static_assert(std::endian::native == std::endian::little, "checkpoints: the byte
 inline constexpr std::string_view kind_key = "espalier.kind", kind_version_key = "espalier.kind.version",
                                   kind_version = "1", state_kind = "state", weights_kind = "weights";
 
-/// A tensor or number as it was when visited. It outlives the visit, which may show a temporary: the values are a tensor's
-/// own memory, or a copy of the number.
+/// A tensor or number as it was when visited. It outlives the visit, which may show a temporary: the values are the
+/// tensor's own memory, or a copy of the number.
 struct StoredField {
   std::string name;
+  std::size_t position = 0;  // in the walk
   Dtype dtype = Dtype::f32;
   Shape shape;
   bool defined = true, writable = true;
-  Ref<Buffer> buffer;                // null for numbers
-  const std::byte* data = nullptr;   // in the buffer
-  std::size_t size = 0;              // bytes
+  Ref<Buffer> buffer;               // null for numbers
+  const std::byte* data = nullptr;  // in the buffer
+  std::size_t size = 0;             // bytes
   std::array<std::byte, 8> number{};
 
   std::span<const std::byte> bytes() const { return {buffer ? data : number.data(), size}; }
-  /// Whether it is the same tensor as another.
-  bool tied(const StoredField& other) const { return buffer && data == other.data && size == other.size; }
+  /// Whether both are the same tensor; a field is tied to itself.
+  bool tied(const StoredField& other) const {
+    return this == &other || (buffer && data == other.data && size == other.size);
+  }
 };
 
 class FieldReader final : public Visitor {
@@ -136,24 +141,33 @@ class FieldReader final : public Visitor {
   std::vector<StoredField> fields;
 
  private:
+  StoredField& add(Dtype dtype) {
+    StoredField& field = fields.emplace_back();
+    field.name = path();
+    field.position = fields.size() - 1;
+    field.dtype = dtype;
+    return field;
+  }
+  void add_tensor(Dtype dtype, bool defined, const Shape& shape, const Ref<Buffer>& buffer, const void* data) {
+    StoredField& field = add(dtype);
+    field.defined = defined;
+    if (!defined) return;
+    field.shape = shape;
+    field.writable = !buffer->borrowed;
+    field.buffer = buffer;
+    field.data = static_cast<const std::byte*>(data);
+    field.size = static_cast<std::size_t>(tensor_bytes(dtype, shape));
+  }
   template <class T>
   void add(const Tensor<T>& tensor) {
-    StoredField field{.name = path(), .dtype = dtype_of<T>(), .shape = {}, .defined = tensor.defined(), .buffer = {}};
-    if (field.defined) {
-      field.shape = tensor.shape();
-      field.buffer = tensor.buffer();
-      field.writable = !field.buffer->borrowed;
-      const auto bytes = std::as_bytes(tensor.values());
-      field.data = bytes.data();
-      field.size = bytes.size();
-    }
-    fields.push_back(std::move(field));
+    const void* data = tensor.defined() ? tensor.data() : nullptr;
+    add_tensor(dtype_of<T>(), tensor.defined(), tensor.shape(), tensor.buffer(), data);
   }
   template <class Number>
   void add_number(const Number& number) {
-    StoredField field{.name = path(), .dtype = dtype_of<Number>(), .shape = {}, .buffer = {}, .size = sizeof number};
+    StoredField& field = add(dtype_of<Number>());
+    field.size = sizeof number;
     std::memcpy(field.number.data(), &number, sizeof number);
-    fields.push_back(std::move(field));
   }
   void tensor(Tensor<float>& field) override { add(field); }
   void tensor(Tensor<double>& field) override { add(field); }
@@ -186,7 +200,7 @@ class FieldWriter final : public Visitor {
   }
   template <class T>
   void put(Tensor<T>& tensor) {
-    const auto bytes = next(tensor.defined() ? tensor.values().size_bytes() : 0);
+    const auto bytes = next(tensor.defined() ? static_cast<std::size_t>(tensor.size()) * sizeof(T) : 0);
     if (!bytes.empty()) std::memcpy(tensor.mutate().data(), bytes.data(), bytes.size());
   }
   template <class Number>
@@ -208,21 +222,29 @@ class FieldWriter final : public Visitor {
   std::size_t at_ = 0;
 };
 
-inline std::vector<std::string_view> sorted_names(std::span<const StoredField> fields) {
-  std::vector<std::string_view> names;
-  names.reserve(fields.size());
-  for (const StoredField& field : fields) names.push_back(field.name);
-  std::sort(names.begin(), names.end());
-  return names;
+using FieldLess = bool(const StoredField*, const StoredField*);
+inline bool field_name_less(const StoredField* a, const StoredField* b) { return a->name < b->name; }
+/// By memory, tied fields in the order of the walk.
+inline bool field_memory_less(const StoredField* a, const StoredField* b) {
+  if (a->data != b->data) return std::bit_cast<std::uintptr_t>(a->data) < std::bit_cast<std::uintptr_t>(b->data);
+  return a->size != b->size ? a->size < b->size : a->position < b->position;
+}
+inline std::vector<const StoredField*> sorted(std::span<const StoredField> fields, FieldLess* less) {
+  std::vector<const StoredField*> order;
+  order.reserve(fields.size());
+  for (const StoredField& field : fields) order.push_back(&field);
+  std::sort(order.begin(), order.end(), less);
+  return order;
 }
 
 /// All fields of the items. Throws Error when two have one name.
 inline std::vector<StoredField> read_fields(std::string_view op, std::span<const State::Item> items) {
   FieldReader reader;
   for (const State::Item& item : items) item.walk(reader);
-  const std::vector<std::string_view> names = sorted_names(reader.fields);
-  if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
-    fail(op, ": two fields are called ", *twice, "; names must differ");
+  const std::vector<const StoredField*> order = sorted(reader.fields, field_name_less);
+  for (std::size_t i = 1; i < order.size(); ++i)
+    if (order[i]->name == order[i - 1]->name)
+      fail(op, ": two fields are called ", order[i]->name, "; names must differ");
   return std::move(reader.fields);
 }
 
@@ -248,14 +270,15 @@ inline void save_items(std::string_view op, const std::string& path, std::span<c
 
 /// `[20, 10] float32`.
 inline std::string type_text(const Shape& shape, Dtype dtype) {
-  constexpr std::string_view words[] = {"bool",  "uint8",   "int8",      "int16",   "uint16", "float16", "bfloat16",
-                                        "int32", "uint32",  "float32",   "complex64", "float64", "int64", "uint64"};
+  constexpr std::string_view words[] = {"bool",  "uint8",  "int8",    "int16",     "uint16",  "float16", "bfloat16",
+                                        "int32", "uint32", "float32", "complex64", "float64", "int64",   "uint64"};
   static_assert(std::size(words) == std::size(dtypes));
   return join(shape, ' ', words[static_cast<std::size_t>(dtype)]);
 }
 
 /// Throws FileError unless the file is of the kind that `op` reads, by rules that this version knows.
-inline void check_kind(std::string_view op, const std::string& path, const Metadata& metadata, std::string_view wanted) {
+inline void check_kind(std::string_view op, const std::string& path, const Metadata& metadata,
+                       std::string_view wanted) {
   const auto value = [&](std::string_view key) {
     const auto found = metadata.find(std::string(key));
     return found == metadata.end() ? std::string() : found->second;
@@ -266,47 +289,59 @@ inline void check_kind(std::string_view op, const std::string& path, const Metad
     const bool known = kind == state_kind || kind == weights_kind || kind.empty();
     throw FileError(join(op, ": \"", path, "\" holds ", kind.empty() ? "tensors of another program" : in_quotes(kind),
                          "; ", op, " reads ", in_quotes(wanted),
-                         !known ? "" : wanted == state_kind ? "; try load_weights" : "; try load"));
+                         !known                 ? ""
+                         : wanted == state_kind ? "; try load_weights"
+                                                : "; try load"));
   }
   if (version != kind_version)
-    throw FileError(join(op, ": \"", path, "\" is of version ", in_quotes(version), "; this program reads version ",
-                         kind_version));
+    throw FileError(
+        join(op, ": \"", path, "\" is of version ", in_quotes(version), "; this program reads version ", kind_version));
 }
 
-/// The file's bytes for each field. Throws FileError with all differences.
+/// The file's bytes for each field; tied fields get them once. Throws FileError with all differences. Where
+/// `one_suffices`, a field may be missing to which another one is tied.
 inline FieldValues match(std::string_view op, const std::string& path, const SafetensorsFile& file,
-                         std::span<const StoredField> fields, bool twins_suffice) {
+                         std::span<const StoredField> fields, bool one_suffices) {
   constexpr std::size_t most = 20;
   FieldValues values(fields.size());
   std::vector<std::string> missing, extra, other;
-  std::map<std::pair<const std::byte*, std::size_t>, const StoredField*> twins;  // what has been found, by its memory
-  std::vector<const StoredField*> absent;
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    const StoredField& field = fields[i];
+  for (const StoredField& field : fields) {
     const TensorRecord* record = file.find(field.name);
-    if (!record) {
-      if (field.defined) absent.push_back(&field);
-    } else if (!field.defined || field.dtype != record->dtype || !(field.shape == record->shape)) {
+    if (!record) continue;
+    if (!field.defined || field.dtype != record->dtype || !(field.shape == record->shape))
       other.push_back(join(field.name, " is ", type_text(record->shape, record->dtype), " in the file, ",
                            field.defined ? type_text(field.shape, field.dtype) : "undefined", " here"));
-    } else if (!field.writable) {
+    else if (!field.writable)
       other.push_back(join(field.name, " is borrowed memory here, which cannot be written"));
-    } else {
-      values[i] = record->bytes;
-      if (!field.buffer || values[i].empty()) continue;
-      const auto [twin, first] = twins.try_emplace({field.data, field.size}, &field);
-      if (first) continue;
-      if (std::memcmp(file.find(twin->second->name)->bytes.data(), values[i].data(), field.size) != 0)
-        other.push_back(join(field.name, " is tied to ", twin->second->name, " here, but not in the file"));
-      values[i] = {};  // written once
-    }
+    else
+      values[field.position] = record->bytes;
   }
-  for (const StoredField* field : absent)
-    if (!twins_suffice || !field->buffer || !twins.contains({field->data, field->size}))
-      missing.push_back(join("missing ", field->name, ' ', type_text(field->shape, field->dtype)));
-  const std::vector<std::string_view> names = sorted_names(fields);
-  for (const TensorRecord& record : file.records())
-    if (!std::binary_search(names.begin(), names.end(), record.name)) extra.push_back("extra " + record.name);
+  std::vector<char> covered(fields.size(), 0);  // need not be in the file
+  const std::vector<const StoredField*> by_memory = sorted(fields, field_memory_less);
+  for (std::size_t begin = 0, end = 0; begin < by_memory.size(); begin = end) {
+    const StoredField* source = nullptr;  // of the fields tied to each other, the one that gets the values
+    for (end = begin; end < by_memory.size() && by_memory[end]->tied(*by_memory[begin]); ++end) {
+      std::span<const std::byte>& value = values[by_memory[end]->position];
+      if (value.empty()) continue;
+      if (!source) {
+        source = by_memory[end];
+        continue;
+      }
+      if (std::memcmp(values[source->position].data(), value.data(), value.size()) != 0)
+        other.push_back(join(by_memory[end]->name, " is tied to ", source->name, " here, but not in the file"));
+      value = {};
+    }
+    for (std::size_t i = begin; i < end; ++i) covered[by_memory[i]->position] = one_suffices && source;
+  }
+  for (const StoredField& field : fields)
+    if (field.defined && !covered[field.position] && !file.find(field.name))
+      missing.push_back(join("missing ", field.name, ' ', type_text(field.shape, field.dtype)));
+  const std::vector<const StoredField*> by_name = sorted(fields, field_name_less);
+  for (const TensorRecord& record : file.records()) {
+    const auto less = [](const StoredField* field, std::string_view name) { return field->name < name; };
+    const auto found = std::lower_bound(by_name.begin(), by_name.end(), std::string_view(record.name), less);
+    if (found == by_name.end() || (*found)->name != record.name) extra.push_back("extra " + record.name);
+  }
 
   const std::size_t count = missing.size() + extra.size() + other.size();
   if (count == 0) return values;

@@ -6,14 +6,36 @@
 // tensors are used elsewhere too (tied) stays as it is.
 
 #include "espalier/nn/sequential.hpp"
+#include "espalier/ops/columns.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
+
+namespace detail {
+/// Tags the parameters of every head with its name; those that several heads have in common are shared.
+template <class T>
+void own_heads(std::vector<Named<AnyModule<T>>>& heads) {
+  std::vector<std::pair<Leaf<T>*, std::size_t>> uses;
+  for (std::size_t i = 0; i < heads.size(); ++i)
+    each_tensor(heads[i].value, [&](const std::string&, auto& tensor) {
+      if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
+        if (Leaf<T>* leaf = leaf_of(tensor)) uses.push_back({leaf, i});
+    });
+  std::sort(uses.begin(), uses.end());
+  for (std::size_t i = 0; i < uses.size();) {
+    const auto [leaf, first] = uses[i];
+    bool shared = false;
+    for (; i < uses.size() && uses[i].first == leaf; ++i) shared |= uses[i].second != first;
+    leaf->owner = shared ? Owner{Owner::Kind::shared, ""} : Owner{Owner::Kind::task, heads[first].name};
+  }
+}
+}  // namespace detail
 
 template <Differentiable T = float>
 class Heads {
  public:
   Heads() = default;
   /// `what` names the kind of head in messages ("task", "modality"). Throws Error for no head, an empty one, or equal names.
+  /// To be followed by `pack`, once everything else in the model has been tagged with its owner.
   Heads(std::vector<Named<AnyModule<T>>> heads, std::string_view what) : heads_(std::move(heads)) {
     if (heads_.empty()) fail("model: no ", what, " head given; it needs at least one");
     std::vector<std::string_view> names;
@@ -24,11 +46,8 @@ class Heads {
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
       fail("model: ", what, " '", *twice, "' appears twice; names must differ");
-    for (auto& head : heads_) {
-      hashes_.push_back(detail::hash_name(head.name));
-      set_owner<T>(head.value, {Owner::Kind::task, head.name});
-    }
-    pack();
+    for (auto& head : heads_) hashes_.push_back(detail::hash_name(head.name));
+    detail::own_heads(heads_);
   }
 
   Index size() const { return static_cast<Index>(heads_.size()); }
@@ -56,23 +75,19 @@ class Heads {
 
   void fields(auto&& visit) {
     for (auto& head : heads_) visit(head.name, head.value);
+    if (!holds_members()) pack();
   }
-  /// Packs the linear heads that are not packed yet: after construction and after a deep copy.
+  /// Packs the linear heads whose parameters are theirs alone.
   void pack() {
     std::vector<Linear<T>*> members;
-    std::vector<const void*> leaves;
     auto layout = std::make_shared<OutputLayout>();
     separate_.clear();
     Index columns = 0;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
       Linear<T>* head = heads_[i].value.template as<Linear<T>>();
-      const bool fits = head && packable(*head) && (members.empty() || head->in() == members[0]->in()) &&
-                        !std::binary_search(leaves.begin(), leaves.end(), static_cast<const void*>(leaf_of(head->weight)),
-                                            std::less<>{});
+      const bool fits = head && packable(*head) && (members.empty() || head->in() == members[0]->in());
       layout->names.push_back(heads_[i].name);
       if (fits) {
-        const void* leaf = leaf_of(head->weight);
-        leaves.insert(std::lower_bound(leaves.begin(), leaves.end(), leaf, std::less<>{}), leaf);
         layout->places.push_back({columns, columns + head->out(), -1});
         columns += head->out();
         members.push_back(head);
@@ -100,9 +115,23 @@ class Heads {
  private:
   static bool packable(const Linear<T>& head) {
     const auto free = [](const Tensor<T>& t) {
-      return t.defined() && leaf_of(t) && !leaf_of(t)->pack && !t.buffer()->pack && t.offset() == 0;
+      return t.defined() && leaf_of(t) && leaf_of(t)->owner.kind == Owner::Kind::task && !leaf_of(t)->pack &&
+             !t.buffer()->pack && !t.buffer()->borrowed && t.offset() == 0;
     };
     return free(head.weight) && free(head.bias);
+  }
+  /// Whether the packed heads still are what was packed: a visitor (a deep copy, say) or a user may have replaced them.
+  bool holds_members() {
+    const auto held = [](const Tensor<T>& t, const Tensor<T>& whole) {
+      const Leaf<T>* leaf = leaf_of(t);
+      return leaf && (t.node() == whole.node() || leaf->pack == whole.node());
+    };
+    for (std::size_t i = 0; layout_ && i < heads_.size(); ++i) {
+      if (!layout_->places[i].packed()) continue;
+      const Linear<T>* head = heads_[i].value.template as<Linear<T>>();
+      if (!head || !held(head->weight, weight_) || !held(head->bias, bias_)) return false;
+    }
+    return true;
   }
   /// Moves the tensors' storage into one block; every handle of theirs follows.
   static Tensor<T> pack_tensors(const std::vector<Tensor<T>*>& members, const Shape& shape) {

@@ -13,9 +13,9 @@ struct ModalityHeadsOptions {
 };
 
 ///   ModalityHeads model{{.trunk = Sequential{Linear{10, 20, rng}, ReLU{}}, .heads = {{"camera", Linear{20, 1, rng}}, ...}}};
-/// The outputs carry the modalities' names; samples that lack a modality get the prediction 0, with gradient 0. A modality
-/// that is not given has no output rows but zeros. Modalities that are tasks of their own: give the objective a loss per
-/// modality, and targets with weight 0 where the modality is absent.
+/// The outputs carry the modalities' names; samples that lack a modality get the prediction 0, with gradient 0. Every modality
+/// must be given, if only with presence false. Modalities that are tasks of their own: give the objective a loss per modality,
+/// and targets with weight 0 where the modality is absent.
 template <Differentiable T = float>
 class ModalityHeads {
  public:
@@ -26,11 +26,11 @@ class ModalityHeads {
     for (Named<AnyModule<T>>& head : options.heads) {
       if (!head.value) fail("ModalityHeads: the head of '", head.name, "' is empty");
       hashes_.push_back(detail::hash_name(head.name));
-      set_owner<T>(head.value, {Owner::Kind::task, head.name});
       layout->places.push_back({.separate = static_cast<Index>(layout->names.size())});
       layout->names.push_back(head.name);
     }
     layout_ = std::move(layout);
+    detail::own_heads(options.heads);
     heads_ = NamedList<AnyModule<T>>(std::move(options.heads));
     set_owner<T>(trunk_, {Owner::Kind::shared, ""});
   }
@@ -54,30 +54,33 @@ class ModalityHeads {
       const Named<AnyModule<T>>& head = heads_.at(m);
       const Input<T>* input = inputs.find(head.name, m);
       if (!input) fail("ModalityHeads: modality '", head.name, "' is not given; give it with presence false where it is absent");
-      const Index batch = input->batch();
-      const detail::Presence presence = detail::presence_of(*input, batch, head.name);
-      predictions.push_back(one(static_cast<std::size_t>(m), head, *input, presence, batch, pass));
+      predictions.push_back(one(m, *input, pass));
     }
     return Outputs<T>(layout_, {}, std::move(predictions));
   }
 
-  Tensor<T> one(std::size_t m, const Named<AnyModule<T>>& head, const Input<T>& input, const detail::Presence& presence,
-                Index batch, Pass* pass) const {
-    Tensor<T> features;
-    if (pass) {
-      static constexpr std::uint64_t trunk = detail::hash_name("trunk");
-      const Pass::Scope shared(*pass, trunk), scope(*pass, hashes_[m]);
-      features = detail::encode_present(trunk_, input, presence, batch, head.name, pass);
-      return on_present(head.value, features, presence, batch, pass);
-    }
-    return on_present(head.value, detail::encode_present(trunk_, input, presence, batch, head.name, pass), presence, batch, pass);
+  /// The predictions of one modality: trunk and head see the samples that have it, the others get zeros.
+  Tensor<T> one(Index m, const Input<T>& input, Pass* pass) const {
+    const Index batch = input.batch();
+    const detail::Presence presence = detail::presence_of(input, batch, heads_.at(m).name);
+    if (!presence.mask.defined()) return predict(m, input, pass);
+    const Input<T> rows = detail::rows_of(input, presence.rows);
+    if (presence.any) return scatter_add(predict(m, rows, pass), presence.rows, 0, batch);
+    const NoGrad no_grad;  // no sample reaches anything; this only tells the prediction's shape
+    return scatter_add(predict(m, rows, nullptr), presence.rows, 0, batch);
   }
-  /// The head on the samples that have the modality; zeros elsewhere.
-  static Tensor<T> on_present(const AnyModule<T>& head, const Tensor<T>& features, const detail::Presence& presence, Index batch,
-                              Pass* pass) {
-    if (!presence.any) return Tensor<T>::zeros({batch, 1});
-    if (!presence.mask.defined()) return head(features, pass);
-    return scatter_add(head(gather(features, presence.rows, 0), pass), presence.rows, 0, batch);
+  Tensor<T> predict(Index m, const Input<T>& input, Pass* pass) const {
+    const AnyModule<T>& head = heads_.at(m).value;
+    if (!pass) return head(trunk_(input));
+    static constexpr std::uint64_t trunk = detail::hash_name("trunk"), heads = detail::hash_name("heads");
+    const std::uint64_t name = hashes_[static_cast<std::size_t>(m)];
+    Tensor<T> features;
+    {
+      const Pass::Scope outer(*pass, trunk), scope(*pass, name);
+      features = trunk_(input, pass);
+    }
+    const Pass::Scope outer(*pass, heads), scope(*pass, name);
+    return head(features, pass);
   }
 
   AnyModule<T> trunk_;

@@ -43,6 +43,7 @@ class MultiModalModel {
     }
     set_owner<T>(fusion_, {Owner::Kind::shared, ""});
     set_owner<T>(trunk_, {Owner::Kind::shared, ""});
+    heads_.pack();
   }
 
   Outputs<T> operator()(const Inputs<T>& inputs) const {
@@ -59,7 +60,6 @@ class MultiModalModel {
     visit("trunk", trunk_);
     visit("heads", heads_);
   }
-  void after_clone() { heads_.pack(); }
 
  private:
   Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
@@ -112,6 +112,8 @@ class MultiModalModel {
   /// The inputs in the encoders' order, some of what is present hidden: it turns true to false, never back, and leaves every
   /// sample that had a modality at least one, drawn uniformly.
   PoolVector<Input<T>> dropped(const Inputs<T>& inputs, Index batch, Pass& pass) const {
+    static constexpr std::uint64_t name = detail::hash_name("modality_dropout");
+    const Pass::Scope scope(pass, name);
     const auto count = static_cast<std::size_t>(encoders_.size());
     PoolVector<Input<T>> out;
     PoolVector<Tensor<bool>> before;
@@ -122,13 +124,11 @@ class MultiModalModel {
       if (masked && !(given->present.shape() == Shape{batch})) detail::presence_of(*given, batch, encoders_.at(m).name);  // throws
       before.push_back(masked ? given->present : Tensor<bool>::full({batch}, given != nullptr));
       out.back().present = before.back().clone();
-      const Pass::Scope scope(pass, hashes_[static_cast<std::size_t>(m)]);
+      const Pass::Scope modality(pass, hashes_[static_cast<std::size_t>(m)]);
       const Draws draws = pass.draws();
       for (Index i = 0; i < batch; ++i)
         if (draws.uniform(static_cast<std::uint64_t>(i)) < modality_dropout_) out.back().present.raw()[i] = false;
     }
-    static constexpr std::uint64_t keep = detail::hash_name("modality_dropout");
-    const Pass::Scope scope(pass, keep);
     const Draws draws = pass.draws();
     for (Index i = 0; i < batch; ++i) {
       Index had = 0, has = 0;

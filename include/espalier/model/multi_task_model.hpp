@@ -20,6 +20,7 @@ class MultiTaskModel {
  public:
   explicit MultiTaskModel(MultiTaskOptions<T> options) : trunk_(std::move(options.trunk)), heads_(std::move(options.heads), "task") {
     set_owner<T>(trunk_, {Owner::Kind::shared, ""});
+    heads_.pack();
   }
 
   Outputs<T> operator()(const Tensor<T>& x) const {
@@ -33,7 +34,6 @@ class MultiTaskModel {
     visit("trunk", trunk_);
     visit("heads", heads_);
   }
-  void after_clone() { heads_.pack(); }
 
  private:
   Outputs<T> run(const Tensor<T>& x, Pass* pass) const {

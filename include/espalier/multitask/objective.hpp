@@ -12,6 +12,7 @@
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
 
 #include <functional>
+#include <tuple>
 
 #include "espalier/autograd/functional.hpp"
 #include "espalier/multitask/aggregator/upgrad.hpp"
@@ -23,7 +24,7 @@
 namespace espalier::inline ESPALIER_ABI {
 
 /// A task's loss: one of MSE, MAE, BCEWithLogits, CrossEntropy, or any function of (prediction, Target<T>) that gives a
-/// rank-0 tensor. Such a function sees only targets that have a label somewhere, and honours the weights itself.
+/// tensor of one element. Such a function sees only targets that have a label somewhere, and honours the weights itself.
 template <Differentiable T = float>
 class TaskLoss {
  public:
@@ -92,7 +93,8 @@ class MultiObjective {
       segments.reserve(columns);
       segment_tasks.reserve(columns);
     }
-    bool whole = true;
+    bool in_order = true;
+    Index covered = 0;
     for (Index k = 0; k < size(); ++k) {
       const std::string& name = names()[static_cast<std::size_t>(k)];
       const Index output = outputs.find(name, k);
@@ -102,26 +104,25 @@ class MultiObjective {
       const OutputLayout::Place& place = outputs.place(output);
       const TaskLoss<T>& loss = losses_[static_cast<std::size_t>(k)];
       if (packed && place.packed() && !loss.custom()) {
-        whole &= segments.empty() ? place.begin == 0 : place.begin == segments.back().end;
+        in_order &= segments.empty() || segments.back().end <= place.begin;
+        covered += place.end - place.begin;
         segments.push_back({loss.kind(), place.begin, place.end, target, name});
         segment_tasks.push_back(k);
       } else {
-        add_single(losses, k, loss, place.packed() ? outputs[name] : outputs.separate(place.separate), *target);
+        add_single(losses, k, loss, place.packed() ? task_columns(outputs.block(), place.begin, place.end)
+                                                   : outputs.separate(place.separate), *target);
       }
     }
     if (segments.empty()) return losses;
-    whole &= segments.back().end == outputs.block().shape()[1];
-    if (!whole) {  // tasks in another order than the heads, or heads without a loss: one by one
-      for (std::size_t i = 0; i < segments.size(); ++i) {
-        const Index k = segment_tasks[i];
-        add_single(losses, k, losses_[static_cast<std::size_t>(k)],
-                   slice(outputs.block(), 1, segments[i].begin, segments[i].end), *segments[i].target);
-      }
-      return losses;
+    if (!in_order) {  // tasks in another order than the heads
+      PoolVector<std::pair<LossSegment<T>, Index>> sorted;
+      for (std::size_t i = 0; i < segments.size(); ++i) sorted.push_back({segments[i], segment_tasks[i]});
+      std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
+      for (std::size_t i = 0; i < sorted.size(); ++i) std::tie(segments[i], segment_tasks[i]) = sorted[i];
     }
     sums.resize(segments.size());
     Tensor<T> values = segment_losses(outputs.block(), std::span<const LossSegment<T>>(segments), std::span<double>(sums));
-    losses.add({std::move(values), std::move(segment_tasks)}, sums);
+    losses.add({std::move(values), std::move(segment_tasks), covered == outputs.block().shape()[1]}, sums);
     return losses;
   }
 
@@ -129,15 +130,23 @@ class MultiObjective {
   void backward(const Losses<T>& losses, BackwardOptions options = {}) {
     if (losses.size() != size()) fail("objective: ", losses.size(), " losses given for ", size(), " tasks");
     record_.active.clear();
-    bool recorded_any = false;
+    bool any = false;
     for (Index k = 0; k < size(); ++k) {
       if (!std::isfinite(losses.value(k)))
         fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
              "; nothing was updated. Look at the inputs, the labels and the learning rate");
-      if (losses.present(k)) record_.active.push_back(k);
+      any |= losses.present(k);
     }
-    for (const auto& part : losses.parts()) recorded_any |= static_cast<bool>(part.values.node());
-    if (!recorded_any && !record_.active.empty())
+    for (const auto& part : losses.parts()) {
+      const Node<T>* node = part.values.node().get();
+      if (!node) continue;  // a loss that depends on no parameter has no gradient: such a task is absent
+      if (node->consumed)
+        fail("objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
+      for (const Index k : part.tasks)
+        if (losses.present(k)) record_.active.push_back(k);
+    }
+    std::sort(record_.active.begin(), record_.active.end());
+    if (any && record_.active.empty())
       fail("objective: the losses were not recorded; call the model with a Pass: model(inputs, pass)");
     const std::size_t m = record_.active.size();
     record_.weights.assign(m, 0);
@@ -161,12 +170,21 @@ class MultiObjective {
     Tensor<T> value;
     if (loss.custom()) {
       const Tensor<T>& w = target.weight;
-      sum = w.defined() ? kernels::sum(w.size(), w.data()) : static_cast<double>(prediction.rank() > 0 ? prediction.shape()[0] : 1);
-      value = sum > 0 ? reshape(loss(prediction, target), {1}) : Tensor<T>::zeros({1});
+      sum = static_cast<double>(prediction.rank() > 0 ? prediction.shape()[0] : 1);
+      if (w.defined()) sum = 0;
+      for (Index i = 0; w.defined() && i < w.size(); ++i) {
+        const auto weight = static_cast<double>(w.data()[i]);
+        if (!(weight >= 0) || std::isinf(weight))
+          fail("objective: task '", losses.name(task), "': weight ", i, " is ", weight, "; weights are finite and not negative");
+        sum += weight;
+      }
+      value = sum > 0 ? loss(prediction, target) : Tensor<T>::zeros({1});
+      if (!value.defined() || value.size() != 1)
+        fail("objective: the loss of task '", losses.name(task), "' is ", value.defined() ? value.shape().text() : "undefined",
+             "; a loss function must give one number");
+      value = reshape(value, {1});
     } else {
-      const Tensor<T> block = prediction.rank() == 2 ? prediction : reshape(prediction, {prediction.size(), 1});
-      const LossSegment<T> segment{loss.kind(), 0, block.shape()[1], &target, losses.name(task)};
-      value = segment_losses(block, std::span<const LossSegment<T>>(&segment, 1), std::span<double>(&sum, 1));
+      value = detail::one_loss(loss.kind(), prediction, target, losses.name(task), sum);
     }
     losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
   }
@@ -177,24 +195,20 @@ class MultiObjective {
     for (Index task : part.tasks) present += losses.present(task);
     if (present == 0 || !part.values.node()) return;
     const auto count = static_cast<Index>(part.tasks.size());
-    const bool labelled = sweep.separate() || present < count;  // without labels every head counts as reached
+    const bool labelled = sweep.separate() || present < count || !part.whole;  // without labels all heads count as reached
     Labels labels = labelled ? Labels(present, true) : Labels{};
     Tensor<T> g = Tensor<T>::zeros({count});
-    Index at = 0, row = 0;
+    Index at = 0;
     for (Index i = 0; i < count; ++i) {
       const Index task = part.tasks[static_cast<std::size_t>(i)];
       if (!losses.present(task)) continue;
-      if (!weights.empty()) {
-        while (record_.active[static_cast<std::size_t>(row)] != task) row = (row + 1) % static_cast<Index>(record_.active.size());
-        g.raw()[i] = static_cast<T>(weights[static_cast<std::size_t>(row)]);
-      } else {
-        g.raw()[i] = T(1);
-      }
+      const auto row = std::lower_bound(record_.active.begin(), record_.active.end(), task) - record_.active.begin();
+      g.raw()[i] = weights.empty() ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row)]);
       if (labelled) labels.begin()[at++] = {task, i, i + 1};
     }
-    if (labelled && count == 1) {  // a row of its own
-      labels = sweep.separate() ? Labels::row(part.tasks[0]) : Labels{};
-      if (sweep.separate()) g = g.view({1, 1});
+    if (sweep.separate() && count == 1 && part.whole) {  // a row of its own
+      labels = Labels::row(part.tasks[0]);
+      g = g.view({1, 1});
     }
     sweep.start(part.values, std::move(g), labels);
   }
@@ -224,7 +238,7 @@ class MultiObjective {
     gradients.combine(record_.weights);
   }
 
-  Losses<T>::Names names_;
+  typename Losses<T>::Names names_;
   std::vector<TaskLoss<T>> losses_;
   Combiner combiner_;
   std::uint64_t step_ = 0;

@@ -94,9 +94,15 @@ class TaskGradients final : public LeafSink<T> {
     Labels labels;
   };
 
-  static double& at(std::span<double> m, Index i, Index j, Index n) { return m[static_cast<std::size_t>(i * n + j)]; }
-  double& at(std::span<double> m, Index i, Index j) const { return at(m, i, j, static_cast<Index>(active_.size())); }
+  double& at(std::span<double> m, Index i, Index j) const {
+    return m[static_cast<std::size_t>(i) * active_.size() + static_cast<std::size_t>(j)];
+  }
   Index row(Index task) const { return std::lower_bound(active_.begin(), active_.end(), task) - active_.begin(); }
+  /// Adds to the upper triangle; rows of tasks come in any order.
+  void add(std::span<double> sum, Index task, Index other, double product) const {
+    const auto [i, j] = std::minmax({row(task), row(other)});
+    at(sum, i, j) += product;
+  }
 
   Entry* find(const Leaf<T>& leaf) { return leaf.slot < 0 ? nullptr : &entries_[static_cast<std::size_t>(leaf.slot)]; }
   void insert(Leaf<T>& leaf, Entry entry) {
@@ -164,15 +170,14 @@ class TaskGradients final : public LeafSink<T> {
       for (Index l = k; l < count; ++l) {
         kernels::gemm<T>(batch, batch, out, {e.value.data() + k * batch * out, out, 1}, {e.value.data() + l * batch * out, 1, out},
                          adjoints.raw(), batch);
-        at(sum, row(e.labels[k].task), row(e.labels[l].task)) += kernels::dot(batch * batch, inputs.data(), adjoints.data());
+        add(sum, e.labels[k].task, e.labels[l].task, kernels::dot(batch * batch, inputs.data(), adjoints.data()));
       }
   }
   void add_dense(const Entry& e, std::span<double> sum) {
     const Index count = e.labels.count(), size = e.value.size() / count;
     for (Index k = 0; k < count; ++k)
       for (Index l = k; l < count; ++l)
-        at(sum, row(e.labels[k].task), row(e.labels[l].task)) +=
-            kernels::dot(size, e.value.data() + k * size, e.value.data() + l * size);
+        add(sum, e.labels[k].task, e.labels[l].task, kernels::dot(size, e.value.data() + k * size, e.value.data() + l * size));
   }
 
   std::span<const Index> active_;

@@ -5,9 +5,35 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
+namespace detail {
+
+/// x times a mask; where that is 0 the product is 0 whatever x is. x may have leading axes of its own.
+template <class T>
+struct MaskOp {
+  static constexpr std::string_view name = "dropout";
+  static constexpr bool rows_together = true;
+  Tensor<T> mask;
+
+  static Tensor<T> apply(const Tensor<T>& x, const Tensor<T>& mask) {
+    Tensor<T> y = Tensor<T>::empty(x.shape());
+    const Index n = mask.size();
+    for (Index at = 0; at < x.size(); at += n) kernels::map(n, y.raw() + at, Product{}, x.data() + at, mask.data());
+    if (recorded(x)) record(y, MaskOp{mask}, x);
+    return y;
+  }
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) { sweep.emit(node, 0, apply(g.value, mask), g.labels); }
+
+ private:
+  struct Product {
+    ESPALIER_INLINE auto operator()(const auto& x, const auto& m) const { return select(m > 0, x * m, 0); }
+  };
+};
+
+}  // namespace detail
+
 /// With a pass, every element is 0 with probability p and 1 / (1 - p) times itself otherwise (Srivastava et al., JMLR 2014);
-/// without one, the identity. Whether an element stays is a function of the pass, the module's path and the element's
-/// position alone. What is dropped is selected away, so that it may be NaN.
+/// without one, the identity. Whether an element stays is a function of the pass's draws and the element's position alone.
+/// What is dropped is selected away, so that it may be NaN.
 struct Dropout {
   double p;
 
@@ -23,25 +49,26 @@ struct Dropout {
   template <Differentiable T>
   Tensor<T> operator()(const Tensor<T>& x, Pass& pass) const {
     require(x, "Dropout");
-    if (p == 0) return x;
-    return where(kept(x.shape(), pass.draws()), x * static_cast<T>(1 / (1 - p)), Tensor<T>::scalar(0));
+    return p == 0 ? x : detail::MaskOp<T>::apply(x, mask<T>(x.shape(), pass.draws()));
   }
 
  private:
-  /// True where an element stays. 32 random bits an element are plenty, so a draw of 64 serves two neighbours.
-  Tensor<bool> kept(const Shape& shape, const Draws& draws) const {
-    const auto bound = static_cast<std::uint64_t>(p * 0x1p32);
-    Tensor<bool> keep = Tensor<bool>::empty(shape);
-    bool* const out = keep.raw();
-    const Index n = keep.size();
-    parallel_for((n + kernels::block_size - 1) / kernels::block_size, n * kernels::element_work, [&](Index block) {
-      for (Index i = block * kernels::block_size, end = std::min(n, i + kernels::block_size); i < end; i += 2) {
-        const std::uint64_t bits = draws.bits(static_cast<std::uint64_t>(i / 2));
-        out[i] = (bits & 0xFFFFFFFFu) >= bound;
-        if (i + 1 < end) out[i + 1] = (bits >> 32) >= bound;
+  /// 0 or 1 / (1 - p). 32 random bits an element are plenty, so a draw serves four neighbours.
+  template <class T>
+  Tensor<T> mask(const Shape& shape, const Draws& draws) const {
+    const auto bound = static_cast<std::uint32_t>(p * 0x1p32);
+    const T scale = static_cast<T>(1 / (1 - p));
+    Tensor<T> mask = Tensor<T>::empty(shape);
+    T* const out = mask.raw();
+    const Index n = mask.size(), blocks = (n + kernels::block_size - 1) / kernels::block_size;
+    parallel_for(blocks, n * kernels::element_work, [&](Index block) {
+      for (Index i = block * kernels::block_size, end = std::min(n, i + kernels::block_size); i < end; i += 4) {
+        const auto words = draws.words(static_cast<std::uint64_t>(i / 4));
+        for (Index k = 0; k < std::min<Index>(4, end - i); ++k)
+          out[i + k] = words[static_cast<std::size_t>(k)] >= bound ? scale : T(0);
       }
     });
-    return keep;
+    return mask;
   }
 };
 

@@ -10,6 +10,8 @@
 // A module that behaves differently in training takes the Pass as well: `operator()(x, pass)`. One that reads tokens or masks
 // takes an `Input<T>` or a `Tensor<Index>`. Functions and lambdas are modules without fields. AnyModule<T> holds any of them.
 
+#include <tuple>
+
 #include "espalier/nn/pass.hpp"
 #include "espalier/ops/linalg.hpp"
 #include "espalier/tensor/fields.hpp"
@@ -51,8 +53,8 @@ class AnyModule {
  public:
   AnyModule() = default;
   template <class M>
-    requires(!std::same_as<std::remove_cvref_t<M>, AnyModule> && ModuleFor<std::remove_cvref_t<M>, T>)
-  AnyModule(M&& module) : held_(std::make_unique<Held<std::remove_cvref_t<M>>>(std::forward<M>(module))) {}
+    requires(!std::same_as<std::decay_t<M>, AnyModule> && ModuleFor<std::decay_t<M>, T>)
+  AnyModule(M&& module) : held_(std::make_unique<Held<std::decay_t<M>>>(std::forward<M>(module))) {}
   AnyModule(const AnyModule& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
   AnyModule(AnyModule&&) noexcept = default;
   AnyModule& operator=(AnyModule other) noexcept {
@@ -61,16 +63,17 @@ class AnyModule {
   }
 
   explicit operator bool() const { return static_cast<bool>(held_); }
-  Tensor<T> operator()(const Tensor<T>& x, Pass* pass = nullptr) const { return held_->call(x, pass); }
-  Tensor<T> operator()(const Tensor<T>& x, Pass& pass) const { return held_->call(x, &pass); }
-  Tensor<T> operator()(const Input<T>& input, Pass* pass = nullptr) const { return held_->call(input, pass); }
+  /// Throws Error when there is no module.
+  Tensor<T> operator()(const Tensor<T>& x, Pass* pass = nullptr) const { return held().call(x, pass); }
+  Tensor<T> operator()(const Tensor<T>& x, Pass& pass) const { return held().call(x, &pass); }
+  Tensor<T> operator()(const Input<T>& input, Pass* pass = nullptr) const { return held().call(input, pass); }
 
   /// See activation_of.
-  Activation activation() const { return held_->activation(); }
+  Activation activation() const { return held().activation(); }
   /// Whether `fused` works.
-  bool fuses() const { return held_->fuses(); }
+  bool fuses() const { return held().fuses(); }
   /// The module followed by an activation, in one pass.
-  Tensor<T> fused(const Tensor<T>& x, Activation activation) const { return held_->fused(x, activation); }
+  Tensor<T> fused(const Tensor<T>& x, Activation activation) const { return held().fused(x, activation); }
 
   /// The module as an M, or null when it is another type.
   template <class M>
@@ -126,9 +129,16 @@ class AnyModule {
       else fail("module: it cannot take an activation along");
     }
     const void* type() const override { return &type_tag<M>; }
-    void fields(Visitor& visit) override { walk(module, visit); }
+    void fields(Visitor& visit) override {
+      if constexpr (std::is_class_v<M>) walk(module, visit);  // a pointer to a function has none
+    }
     std::unique_ptr<Base> copy() const override { return std::make_unique<Held>(module); }
   };
+
+  const Base& held() const {
+    if (!held_) fail("module: it is empty; assign a module to it first");
+    return *held_;
+  }
 
   std::unique_ptr<Base> held_;
 };
@@ -198,36 +208,39 @@ void set_owner(Object& object, const Owner& owner) {
   });
 }
 
+namespace detail {
+/// What has been cloned already, by identity.
+template <class T>
+using Cloned = std::vector<std::pair<const void*, Tensor<T>>>;
+}  // namespace detail
+
 /// A deep copy: parameters and buffers of its own, ties kept. (Copying a module copies handles, as in PyTorch.)
 template <class Model>
 Model clone(const Model& model) {
   Model copy = model;
-  std::vector<std::pair<const void*, Tensor<float>>> leaves_float;
-  std::vector<std::pair<const void*, Tensor<double>>> leaves_double;
-  const auto deep = [](auto& known, auto& tensor) {
+  std::tuple<detail::Cloned<float>, detail::Cloned<double>, detail::Cloned<Index>, detail::Cloned<bool>> cloned;
+  detail::each_tensor(copy, [&](const std::string&, auto& tensor) {
     using T = typename std::remove_cvref_t<decltype(tensor)>::value_type;
-    Leaf<T>* leaf = leaf_of(tensor);
-    if (!leaf) {
-      tensor = tensor.clone();
-      return;
-    }
+    if (!tensor.defined()) return;
+    auto& known = std::get<detail::Cloned<T>>(cloned);
+    const void* id = tensor.data();  // of a buffer; a parameter is its leaf
+    if constexpr (Differentiable<T>)
+      if (const Leaf<T>* leaf = leaf_of(tensor)) id = leaf;
     for (const auto& [old, fresh] : known)
-      if (old == leaf) {
+      if (old == id && fresh.shape() == tensor.shape()) {
         tensor = fresh;
         return;
       }
-    tensor = parameter(tensor.clone());
-    leaf_of(tensor)->owner = leaf->owner;
-    leaf_of(tensor)->name = leaf->name;
-    known.push_back({leaf, tensor});
-  };
-  detail::each_tensor(copy, [&](const std::string&, auto& tensor) {
-    using Kind = std::remove_cvref_t<decltype(tensor)>;
-    if constexpr (std::same_as<Kind, Tensor<float>>) deep(leaves_float, tensor);
-    else if constexpr (std::same_as<Kind, Tensor<double>>) deep(leaves_double, tensor);
-    else tensor = tensor.clone();
+    Tensor<T> fresh = tensor.clone();
+    if constexpr (Differentiable<T>)
+      if (const Leaf<T>* leaf = leaf_of(tensor)) {
+        fresh = parameter(std::move(fresh));
+        leaf_of(fresh)->owner = leaf->owner;
+        leaf_of(fresh)->name = leaf->name;
+      }
+    known.push_back({id, fresh});
+    tensor = std::move(fresh);
   });
-  if constexpr (requires { copy.after_clone(); }) copy.after_clone();
   return copy;
 }
 

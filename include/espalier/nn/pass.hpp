@@ -3,13 +3,13 @@
 //
 // `model(inputs)` is inference; `model(inputs, pass)` records and trains: dropout draws, batch norm uses the batch. There is
 // no hidden training flag. The Pass holds the random key (seed, stream, step and the path of the module that draws, so that
-// adding a layer shifts nobody else's numbers) and collects updates of buffers such as running statistics, which take effect
-// when the Pass ends: on `commit()` or, at the latest, in its destructor. `discard()` drops them (an evaluation that must
-// leave no trace); so does leaving by an exception.
+// adding a layer elsewhere shifts nobody's numbers) and collects updates of buffers such as running statistics, which take
+// effect when the Pass ends: on `commit()` or, at the latest, in its destructor. `discard()` drops them (an evaluation that
+// must leave no trace); so does leaving by an exception.
 
 #include <exception>
 
-#include "espalier/autograd/node.hpp"
+#include "espalier/autograd/engine_ops.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -24,8 +24,14 @@ class Pass {
   }
 
   std::uint64_t step() const { return step_; }
-  /// The random numbers of the module that is running: a function of seed, stream, step and its path.
-  Draws draws() const { return rng_.draws(path_, step_); }
+  /// The random numbers of the module that is running: a function of seed, stream, step, its path, and how often it has asked
+  /// in this pass, so that a layer called twice, or two layers of a hand-written module, do not repeat each other.
+  Draws draws() {
+    for (auto& [path, times] : drawn_)
+      if (path == path_) return rng_.draws(path_ ^ detail::mix(++times), step_);
+    drawn_.push_back({path_, 0});
+    return rng_.draws(path_, step_);
+  }
 
   /// Enters a named part of the model for as long as it lives.
   class Scope {
@@ -42,9 +48,15 @@ class Pass {
     std::uint64_t outer_;
   };
 
-  /// At the end of the pass: buffer = (1 - momentum) buffer + momentum value.
+  /// At the end of the pass: buffer = (1 - momentum) buffer + momentum value. Throws Error when that cannot be done.
   template <Differentiable T>
   void update(const Tensor<T>& buffer, const Tensor<T>& value, double momentum) {
+    require(buffer, "Pass", "buffer");
+    require(value, "Pass", "value");
+    if (buffer.size() != value.size())
+      fail("Pass: the buffer is ", buffer.shape(), ", its new value ", value.shape(), "; they must have as many elements");
+    if (buffer.buffer()->borrowed)
+      fail("Pass: the buffer ", buffer.shape(), " is a read-only view of borrowed memory; clone it first");
     updates<T>().push_back({buffer, value.detach(), momentum});
   }
   /// At the end of the pass: counter + 1.
@@ -85,6 +97,7 @@ class Pass {
   Rng rng_;
   std::uint64_t step_, path_ = 0;
   int exceptions_;
+  PoolVector<std::pair<std::uint64_t, std::uint64_t>> drawn_;  // paths that have drawn, and how often since
   PoolVector<Update<float>> updates_float_;
   PoolVector<Update<double>> updates_double_;
   PoolVector<Tensor<Index>> counters_;

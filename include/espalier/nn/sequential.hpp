@@ -11,8 +11,8 @@ class Sequential {
  public:
   Sequential() = default;
   template <class First, class... Rest>
-    requires(!std::same_as<std::remove_cvref_t<First>, Sequential> && ModuleFor<std::remove_cvref_t<First>, T> &&
-             (ModuleFor<std::remove_cvref_t<Rest>, T> && ...))
+    requires(!std::same_as<std::decay_t<First>, Sequential> && ModuleFor<std::decay_t<First>, T> &&
+             (ModuleFor<std::decay_t<Rest>, T> && ...))
   explicit Sequential(First&& first, Rest&&... rest) {
     modules_.reserve(1 + sizeof...(rest));
     modules_.emplace_back(std::forward<First>(first));
@@ -24,7 +24,11 @@ class Sequential {
   Tensor<T> operator()(const Tensor<T>& x) const { return run(x, nullptr); }
   Tensor<T> operator()(const Tensor<T>& x, Pass& pass) const { return run(x, &pass); }
   Index size() const { return static_cast<Index>(modules_.size()); }
-  AnyModule<T>& operator[](Index i) { return modules_[static_cast<std::size_t>(i)]; }
+  /// A module, which may be replaced. Throws Error when there is none of this number.
+  AnyModule<T>& operator[](Index i) {
+    if (i < 0 || i >= size()) fail("Sequential: module ", i, " is asked for; there are ", size(), ", counted from 0");
+    return modules_[static_cast<std::size_t>(i)];
+  }
   void fields(auto&& visit) {
     for (std::size_t i = 0; i < modules_.size(); ++i) visit(std::to_string(i), modules_[i]);
   }
@@ -34,19 +38,17 @@ class Sequential {
     for (std::size_t i = 0; i < modules_.size(); ++i) {
       if (!modules_[i]) fail("Sequential: module ", i, " is empty");
       hashes_.push_back(detail::hash_name(std::to_string(i)));
-      const bool fuse = i + 1 < modules_.size() && modules_[i].fuses() && modules_[i + 1] &&
-                        modules_[i + 1].activation() != Activation::none;
-      fused_.push_back(fuse ? modules_[i + 1].activation() : Activation::none);
     }
   }
   Tensor<T> run(const Tensor<T>& x, Pass* pass) const {
     Tensor<T> y = x;
     for (std::size_t i = 0; i < modules_.size(); ++i) {
-      if (fused_[i] != Activation::none) {
-        y = modules_[i].fused(y, fused_[i]);
-        ++i;
-        continue;
-      }
+      // Asked at every call, which costs next to nothing, as modules may have been replaced.
+      if (i + 1 < modules_.size() && modules_[i].fuses())
+        if (const Activation next = modules_[i + 1].activation(); next != Activation::none) {
+          y = modules_[i++].fused(y, next);
+          continue;
+        }
       if (pass) {
         const Pass::Scope scope(*pass, hashes_[i]);
         y = modules_[i](y, pass);
@@ -59,7 +61,6 @@ class Sequential {
 
   std::vector<AnyModule<T>> modules_;
   std::vector<std::uint64_t> hashes_;
-  std::vector<Activation> fused_;
 };
 template <class... M>
 Sequential(M&&...) -> Sequential<float>;

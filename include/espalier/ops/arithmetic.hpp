@@ -10,16 +10,16 @@ struct Add {
   static constexpr std::string_view name = "add";
   static constexpr bool linear = true;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a + b; }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static One slope(const auto&, const auto&) { return {}; }
 };
 struct Subtract {
   static constexpr std::string_view name = "subtract";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a - b; }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static auto slope(const auto&, const auto& b) {
-    if constexpr (I == 0) return One{};
+    if constexpr (Argument == 0) return One{};
     else return constant_like(b, -1);
   }
 };
@@ -27,9 +27,9 @@ struct Multiply {
   static constexpr std::string_view name = "multiply";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a * b; }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
-    if constexpr (I == 0) return b;
+    if constexpr (Argument == 0) return b;
     else return a;
   }
 };
@@ -38,9 +38,9 @@ struct Divide {
   static constexpr bool linear = false;
   static constexpr detail::Domain domain{0.5, 3};
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a / b; }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
-    if constexpr (I == 0) return 1 / b;
+    if constexpr (Argument == 0) return 1 / b;
     else return -(a / (b * b));
   }
 };
@@ -49,9 +49,9 @@ struct Maximum {
   static constexpr std::string_view name = "maximum";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return select(is_nan(b), b, max(a, b)); }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
-    if constexpr (I == 0) return 0.5f * (1 + sign(a - b));
+    if constexpr (Argument == 0) return 0.5f * (1 + sign(a - b));
     else return 0.5f * (1 + sign(b - a));
   }
 };
@@ -60,9 +60,9 @@ struct Minimum {
   static constexpr std::string_view name = "minimum";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return select(is_nan(b), b, min(a, b)); }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
-    if constexpr (I == 0) return 0.5f * (1 + sign(b - a));
+    if constexpr (Argument == 0) return 0.5f * (1 + sign(b - a));
     else return 0.5f * (1 + sign(a - b));
   }
 };
@@ -72,9 +72,9 @@ struct Pow {
   static constexpr bool linear = false;
   static constexpr detail::Domain domain{0.5, 2.5};
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return pow(a, b); }
-  template <int I>
+  template <int Argument>
   ESPALIER_INLINE static auto slope(const auto& a, const auto& b) {
-    if constexpr (I == 0) return b * pow(a, b - 1 + equal(b, constant_like(b, 0)));
+    if constexpr (Argument == 0) return b * pow(a, b - 1 + equal(b, constant_like(b, 0)));
     else return pow(a, b) * log(a + equal(a, constant_like(a, 0)));
   }
 };

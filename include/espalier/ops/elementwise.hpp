@@ -45,10 +45,10 @@ template <class Op>
 struct SlopeTimes {
   ESPALIER_INLINE auto operator()(const auto& g, const auto& x) const { return g * Op::slope(x); }
 };
-template <class Op, int I>
+template <class Op, int Argument>
 struct PartialTimes {
   ESPALIER_INLINE auto operator()(const auto& g, const auto& a, const auto& b) const {
-    return g * Op::template slope<I>(a, b);
+    return g * Op::template slope<Argument>(a, b);
   }
 };
 
@@ -111,30 +111,30 @@ struct BinaryRule {
   static constexpr bool keeps_diagonal = Op::linear;
   Saved<T> a, b;
 
-  template <int I>
+  template <int Argument>
   void one(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
     using V = pack<T>;
-    using Slope = std::decay_t<decltype(Op::template slope<I>(std::declval<V>(), std::declval<V>()))>;
-    if (!sweep.wants(node, I)) return;
+    using Slope = std::decay_t<decltype(Op::template slope<Argument>(std::declval<V>(), std::declval<V>()))>;
+    if (!sweep.wants(node, Argument)) return;
     if constexpr (std::is_same_v<Slope, One>) {
-      sweep.emit(node, I, g.value, g.labels);
+      sweep.emit(node, Argument, g.value, g.labels);
     } else if (sweep.recording()) {
       Tensor<T> x = a.get(node), y = b.get(node);
-      sweep.emit(node, I, g.value * Op::template slope<I>(x, y), g.labels);
+      sweep.emit(node, Argument, g.value * Op::template slope<Argument>(x, y), g.labels);
     } else {
       const Tensor<T>&x = a.get(node), &y = b.get(node);
       Tensor<T> out = Tensor<T>::empty(g.value.shape());
       const Index n = node.shape.size();
       if (x.shape() == y.shape()) {
         for (Index at = 0; at < g.value.size(); at += n)
-          kernels::map(n, out.raw() + at, detail::PartialTimes<Op, I>{}, g.value.data() + at, x.data(), y.data());
+          kernels::map(n, out.raw() + at, detail::PartialTimes<Op, Argument>{}, g.value.data() + at, x.data(), y.data());
       } else {  // the slope over the broadcast shape once, then every row of g times it
         Tensor<T> slope = Tensor<T>::empty(node.shape);
-        kernels::broadcast_map(node.shape, slope.raw(), Partial<I>{}, x.shape(), x.data(), y.shape(), y.data());
+        kernels::broadcast_map(node.shape, slope.raw(), Partial<Argument>{}, x.shape(), x.data(), y.shape(), y.data());
         for (Index at = 0; at < g.value.size(); at += n)
           kernels::map(n, out.raw() + at, Times{}, g.value.data() + at, slope.data());
       }
-      sweep.emit(node, I, std::move(out), g.labels);
+      sweep.emit(node, Argument, std::move(out), g.labels);
     }
   }
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
@@ -146,9 +146,9 @@ struct BinaryRule {
   struct Times {
     ESPALIER_INLINE auto operator()(const auto& g, const auto& s) const { return g * s; }
   };
-  template <int I>
+  template <int Argument>
   struct Partial {
-    ESPALIER_INLINE pack<T> operator()(const pack<T>& x, const pack<T>& y) const { return Op::template slope<I>(x, y); }
+    ESPALIER_INLINE pack<T> operator()(const pack<T>& x, const pack<T>& y) const { return Op::template slope<Argument>(x, y); }
   };
 };
 

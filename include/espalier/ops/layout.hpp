@@ -1,25 +1,10 @@
 #pragma once
-// Layout: transpose, slice, pad, concat, stack, gather and its adjoint. A slice of the first axis shares the buffer;
-// everything else copies. All work for any scalar type; float and double are differentiable.
+// Layout: transpose, concat, stack, gather and its adjoint; slice and pad come from the engine. A slice of the first axis
+// shares the buffer; everything else copies. All work for any scalar type; float and double are differentiable.
 
 #include "espalier/autograd/engine_ops.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
-
-namespace detail {
-/// A tensor seen as [outer, n, inner] around one axis.
-struct AxisView {
-  Index outer, n, inner;
-  AxisView(const Shape& shape, int axis)
-      : outer(shape.span(0, axis < 0 ? axis + shape.rank() : axis)),
-        n(shape[axis]),
-        inner(shape.span((axis < 0 ? axis + shape.rank() : axis) + 1, shape.rank())) {}
-};
-inline Shape with_axis(Shape shape, int axis, Index size) {
-  shape[axis] = size;
-  return shape;
-}
-}  // namespace detail
 
 /// Two axes exchanged.
 template <class T>
@@ -58,74 +43,6 @@ Tensor<T> transpose(const Tensor<T>& x, int a = -1, int b = -2) {
   }
   if constexpr (Differentiable<T>)
     if (recorded(x)) record(y, Transpose<T>{a - x.rank(), b - x.rank()}, x);
-  return y;
-}
-
-/// x with `before` and `after` zeros added along an axis.
-template <class T>
-struct Pad {
-  static constexpr std::string_view name = "pad";
-  static constexpr bool rows_together = true;
-  static void samples(auto&& check) {
-    check([](const auto& x) { return pad(x[0], 0, 2, 1); }, {Shape{3, 2}});
-    check([](const auto& x) { return pad(x[0], -1, 0, 3); }, {Shape{2, 0}});
-  }
-  int axis;  // from the end
-  Index before;
-  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    sweep.emit(node, 0, slice(g.value, axis, before, before + node.in[0]->shape[axis]), g.labels);
-  }
-};
-template <class T>
-Tensor<T> pad(const Tensor<T>& x, int axis, Index before, Index after) {
-  require(x, "pad");
-  axis = x.shape().axis(axis, "pad");
-  if (before < 0 || after < 0) fail("pad: before is ", before, ", after is ", after, "; neither may be negative");
-  const detail::AxisView v(x.shape(), axis);
-  const Index n = before + v.n + after;
-  Tensor<T> y = Tensor<T>::zeros(detail::with_axis(x.shape(), axis, n));
-  for (Index o = 0; o < v.outer; ++o)
-    std::copy_n(x.data() + o * v.n * v.inner, v.n * v.inner, y.raw() + (o * n + before) * v.inner);
-  if constexpr (Differentiable<T>)
-    if (recorded(x)) record(y, Pad<T>{axis - x.rank(), before}, x);
-  return y;
-}
-
-/// Positions [begin, end) of an axis.
-template <class T>
-struct Slice {
-  static constexpr std::string_view name = "slice";
-  static constexpr bool rows_together = true;
-  static void samples(auto&& check) {
-    check([](const auto& x) { return slice(x[0], 0, 1, 3); }, {Shape{5, 2}});
-    check([](const auto& x) { return slice(x[0], -1, 0, 1); }, {Shape{2, 3, 3}});
-    check([](const auto& x) { return slice(x[0], 0, 2, 2); }, {Shape{3}});
-  }
-  int axis;  // from the end
-  Index begin, end;
-  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    sweep.emit(node, 0, pad(g.value, axis, begin, node.in[0]->shape[axis] - end), g.labels);
-  }
-};
-/// x at positions [begin, end) of `axis`. Shares the buffer where the axes before it have size 1.
-template <class T>
-Tensor<T> slice(const Tensor<T>& x, int axis, Index begin, Index end) {
-  require(x, "slice");
-  axis = x.shape().axis(axis, "slice");
-  const detail::AxisView v(x.shape(), axis);
-  if (begin < 0 || end < begin || end > v.n)
-    fail("slice: [", begin, ", ", end, ") of axis ", axis, " of ", x.shape(), "; it must lie in [0, ", v.n, "]");
-  const Shape shape = detail::with_axis(x.shape(), axis, end - begin);
-  Tensor<T> y;
-  if (v.outer == 1) {
-    y = x.view(shape, begin * v.inner);
-  } else {
-    y = Tensor<T>::empty(shape);
-    for (Index o = 0; o < v.outer; ++o)
-      std::copy_n(x.data() + (o * v.n + begin) * v.inner, (end - begin) * v.inner, y.raw() + o * (end - begin) * v.inner);
-  }
-  if constexpr (Differentiable<T>)
-    if (recorded(x)) record(y, Slice<T>{axis - x.rank(), begin, end}, x);
   return y;
 }
 
@@ -195,7 +112,8 @@ Tensor<T> stack(const std::vector<Tensor<T>>& xs, int axis) {
     if (!(x.shape() == xs[0].shape()))
       fail("stack: tensor ", &x - xs.data(), " is ", x.shape(), ", tensor 0 is ", xs[0].shape(), "; they must be equal");
     const int rank = x.rank() + 1, at = axis < 0 ? axis + rank : axis;
-    if (at < 0 || at >= rank) fail("stack: axis ", axis, " of a result of rank ", rank, " does not exist");
+    if (at < 0 || at >= rank)
+      fail("stack: axis ", axis, " of a result of rank ", rank, " does not exist; the axis must be in [", -rank, ", ", rank - 1, "]");
     parts.push_back(reshape(x, x.shape().part(0, at) + Shape{1} + x.shape().part(at, x.rank())));
   }
   return concat(parts, axis);

@@ -135,12 +135,12 @@ struct LinearOp {
     check([](const auto& x) { return linear(x[0], x[1], x[2]); }, {Shape{0, 3}, Shape{5, 3}, Shape{5}});
     check([](const auto& x) { return linear(x[0], x[1], x[2]); }, {Shape{2, 0}, Shape{5, 0}, Shape{5}});
   }
-  Saved<T> x, weight, output;
+  Saved<T> saved_x, weight, output;
   Activation activation;
 
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
     if (sweep.recording()) return generic(sweep, node, g);
-    const Tensor<T>&input = x.get(node), &w = weight.get(node);
+    const Tensor<T>&input = saved_x.get(node), &w = weight.get(node);
     const Index out = w.shape()[0], in = w.shape()[1], m = node.shape.size() / std::max<Index>(1, out);
     const Shape rows = g.value.shape().part(0, g.lead());
     Tensor<T> dy = std::move(g.value);
@@ -162,7 +162,7 @@ struct LinearOp {
   void generic(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
     Tensor<T> dy = g.value;
     if (activation == Activation::relu) dy = dy * step(output.get_output(node));
-    const Tensor<T>&input = x.get(node), &w = weight.get(node);
+    const Tensor<T>&input = saved_x.get(node), &w = weight.get(node);
     const Index out = w.shape()[0], in = w.shape()[1], m = node.shape.size() / std::max<Index>(1, out);
     const Tensor<T> flat = reshape(dy, {m, out});
     if (sweep.wants(node, 0)) sweep.emit(node, 0, reshape(detail::product(flat, false, w, false), input.shape()));

@@ -5,6 +5,7 @@
 // A loss is the weighted mean over what is labelled: sum w l / sum w, with w = 1 where no weights are given. Weight 0 means no
 // label: the value behind it is selected away, never multiplied, so it may be NaN. Nothing labelled gives loss 0, gradient 0.
 
+#include "espalier/ops/columns.hpp"
 #include "espalier/ops/linalg.hpp"
 #include "espalier/tensor/values.hpp"
 
@@ -88,7 +89,7 @@ struct WeightedSlope {
 }  // namespace detail
 
 /// The losses of the segments of a block, [segments]. Keeps a diagonal cotangent diagonal: a task's loss depends on its own
-/// columns alone.
+/// columns alone. Columns of no segment have gradient 0.
 template <class T>
 struct SegmentLosses {
   static constexpr std::string_view name = "segment_losses";
@@ -120,14 +121,14 @@ struct SegmentLosses {
     T scale;  // 1 / sum of weights; 0 where nothing is labelled
   };
   Saved<T> block;                   // [batch, columns]
-  Tensor<T> targets;                // [batch, columns]; cross-entropy segments are not filled
+  Saved<T> targets;                 // [batch, columns]; only columns of elementwise losses are filled
   Tensor<T> weights;                // [batch, columns]; undefined when all are 1
   Tensor<Index> classes;            // [segments, batch] where there is cross-entropy
   PoolVector<Segment> segments;
 
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    const Tensor<T>& y = block.get(node);
-    if (sweep.recording()) return sweep.emit(node, 0, generic(y, g.value));
+    const Tensor<T>&y = block.get(node), &t = targets.get(node);
+    if (sweep.recording()) return sweep.emit(node, 0, generic(y, t, g.value));
     const Index count = static_cast<Index>(segments.size()), columns = y.shape()[1], batch = y.shape()[0];
     const Index rows = g.labels.rows() ? g.labels.count() : 1;
     Tensor<T> dy = Tensor<T>::empty(g.value.shape().part(0, g.lead()) + y.shape());
@@ -137,7 +138,7 @@ struct SegmentLosses {
         const Segment& s = segments[static_cast<std::size_t>(k)];
         std::fill(scale.raw() + s.begin, scale.raw() + s.end, s.scale * g.value.data()[r * count + k]);
       }
-      slopes(y, scale.data(), dy.raw() + r * batch * columns);
+      slopes(y, t.data(), scale.data(), dy.raw() + r * batch * columns);
     }
     Labels labels = g.labels;
     if (labels.diagonal()) {  // from positions among the losses to columns of the block
@@ -151,7 +152,7 @@ struct SegmentLosses {
   }
 
   /// Sums over the batch of weight times loss, per segment, in double.
-  void sums(const Tensor<T>& y, double* out) const {
+  void sums(const Tensor<T>& y, const Tensor<T>& t, double* out) const {
     const Index columns = y.shape()[1], batch = y.shape()[0];
     PoolVector<double> column_sums(static_cast<std::size_t>(columns), 0);
     each_run([&](LossKind kind, Index begin, Index end) {
@@ -159,7 +160,7 @@ struct SegmentLosses {
       if (width == columns && !weights.defined()) {  // one run of all columns: an array
         if (segments.size() == 1)
           detail::with_loss(kind, [&]<class Loss>(Loss) {
-            column_sums[0] = kernels::sum_of(batch * columns, detail::ValueOf<Loss>{}, y.data(), targets.data());
+            column_sums[0] = kernels::sum_of(batch * columns, detail::ValueOf<Loss>{}, y.data(), t.data());
           });
         if (segments.size() == 1) return;
       }
@@ -171,10 +172,10 @@ struct SegmentLosses {
           detail::with_loss(kind, [&]<class Loss>(Loss) {
             if (weights.defined())
               kernels::detail::map_block(width, part.raw(), detail::WeightedLoss<Loss>{}, part.data(), y.data() + at,
-                                         targets.data() + at, weights.data() + at);
+                                         t.data() + at, weights.data() + at);
             else
               kernels::detail::map_block(width, part.raw(), detail::WeightedLoss<Loss>{}, part.data(), y.data() + at,
-                                         targets.data() + at);
+                                         t.data() + at);
           });
         }
         for (Index j = 0; j < width; ++j)
@@ -197,7 +198,8 @@ struct SegmentLosses {
   void each_run(F&& f) const {
     for (std::size_t k = 0; k < segments.size();) {
       const std::size_t first = k;
-      while (k < segments.size() && segments[k].kind == segments[first].kind) ++k;
+      do ++k;
+      while (k < segments.size() && segments[k].kind == segments[first].kind && segments[k].begin == segments[k - 1].end);
       if (segments[first].kind != LossKind::cross_entropy) f(segments[first].kind, segments[first].begin, segments[k - 1].end);
     }
   }
@@ -223,24 +225,27 @@ struct SegmentLosses {
   }
 
   /// dy = scale * weight * slope, column by column.
-  void slopes(const Tensor<T>& y, const T* scale, T* dy) const {
+  void slopes(const Tensor<T>& y, const T* target, const T* scale, T* dy) const {
     const Index columns = y.shape()[1], batch = y.shape()[0];
+    Index covered = 0;
+    for (const Segment& s : segments) covered += s.end - s.begin;
+    if (covered < columns) std::fill_n(dy, batch * columns, T(0));
     each_run([&](LossKind kind, Index begin, Index end) {
       const Index width = end - begin;
       detail::with_loss(kind, [&]<class Loss>(Loss) {
         if (width == columns && segments.size() == 1 && !weights.defined()) {  // an array with one factor
           const pack<T> factor(scale[begin]);
           const auto f = [&factor](const auto& p, const auto& t) { return Loss::slope(p, t) * factor; };
-          kernels::map(batch * columns, dy, f, y.data(), targets.data());
+          kernels::map(batch * columns, dy, f, y.data(), target);
           return;
         }
         for (Index i = 0; i < batch; ++i) {
           const Index at = i * columns + begin;
           if (weights.defined())
-            kernels::detail::map_block(width, dy + at, detail::WeightedSlope<Loss>{}, y.data() + at, targets.data() + at,
+            kernels::detail::map_block(width, dy + at, detail::WeightedSlope<Loss>{}, y.data() + at, target + at,
                                        scale + begin, weights.data() + at);
           else
-            kernels::detail::map_block(width, dy + at, detail::WeightedSlope<Loss>{}, y.data() + at, targets.data() + at,
+            kernels::detail::map_block(width, dy + at, detail::WeightedSlope<Loss>{}, y.data() + at, target + at,
                                        scale + begin);
         }
       });
@@ -265,10 +270,16 @@ struct SegmentLosses {
   }
 
   /// Graph operations only: the truth that `slopes` is tested against, and the way to second derivatives.
-  Tensor<T> generic(const Tensor<T>& y, const Tensor<T>& g) const {
+  Tensor<T> generic(const Tensor<T>& y, const Tensor<T>& target, const Tensor<T>& g) const {
     std::vector<Tensor<T>> parts;
+    Index covered = 0;
+    const auto gap = [&](Index end) {
+      if (covered < end) parts.push_back(Tensor<T>::zeros({y.shape()[0], end - covered}));
+    };
     for (std::size_t k = 0; k < segments.size(); ++k) {
       const Segment& s = segments[k];
+      gap(s.begin);
+      covered = s.end;
       const Tensor<T> p = slice(y, 1, s.begin, s.end);
       Tensor<T> slope;
       if (s.kind == LossKind::cross_entropy) {
@@ -277,7 +288,7 @@ struct SegmentLosses {
           chosen.raw()[i * p.shape()[1] + classes_of(static_cast<Index>(k))[i]] = T(1);
         slope = softmax(p, -1) - chosen;
       } else {
-        const Tensor<T> t = slice(targets, 1, s.begin, s.end);
+        const Tensor<T> t = slice(target, 1, s.begin, s.end);
         detail::with_loss(s.kind, [&]<class Loss>(Loss) { slope = Loss::slope(p, t); });
       }
       slope = slope * (s.scale * slice(g, 0, static_cast<Index>(k), static_cast<Index>(k) + 1));
@@ -287,6 +298,7 @@ struct SegmentLosses {
       }
       parts.push_back(slope);
     }
+    gap(y.shape()[1]);
     return concat(parts, 1);
   }
 };
@@ -312,11 +324,14 @@ double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<
     bad_target(s, "the target has classes; this loss needs values");
   const Shape& shape = class_values ? target.classes.shape() : value.shape();
   const Index expected_width = by_class ? 1 : width;
-  if (!(shape == Shape{batch, expected_width}) && !(expected_width == 1 && shape == Shape{batch}))
+  const auto is = [batch](const Shape& found, Index elements) {
+    return found.rank() > 0 && found[0] == batch && found.size() == batch * elements;
+  };
+  if (!is(shape, expected_width))
     bad_target(s, join("the target is ", shape, ", the prediction [", batch, ", ", width, "]; the target must be ",
                        Shape{batch, expected_width}, expected_width == 1 ? join(" or ", Shape{batch}) : ""));
-  const bool per_sample = w.defined() && (w.shape() == Shape{batch} || w.shape() == Shape{batch, 1});
-  if (w.defined() && !per_sample && (by_class || !(w.shape() == Shape{batch, width})))
+  const bool per_sample = w.defined() && is(w.shape(), 1);
+  if (w.defined() && !per_sample && (by_class || !is(w.shape(), width)))
     bad_target(s, join("the weight is ", w.shape(), "; it must be [", batch, "], one per sample",
                        by_class ? "" : ", or the target's shape"));
   double sum = 0;
@@ -346,8 +361,9 @@ double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<
 
 }  // namespace detail
 
-/// The losses of `segments` (neighbours, in the order of the columns, covering the block) of a block [batch, columns]. Writes
-/// the sums of the label weights to `weight_sums` where given. Throws Error naming the task for every mismatch.
+/// The losses of `segments` (in the order of the columns) of a block [batch, columns]; columns of no segment count for
+/// nothing. Writes the sums of the label weights to `weight_sums` where given. Throws Error naming the task for every
+/// mismatch.
 template <Differentiable T>
 Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>> segments, std::span<double> weight_sums = {}) {
   require(block, "segment_losses", "block");
@@ -358,12 +374,12 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
   bool weighted = false, classes = false;
   Index covered = 0;
   for (const LossSegment<T>& s : segments) {
-    if (s.begin != covered || s.end < s.begin) fail("segment_losses: segment '", s.task, "' starts at column ", s.begin, ", not ", covered);
+    if (s.begin < covered || s.end < s.begin || s.end > columns)
+      fail("segment_losses: segment '", s.task, "' is [", s.begin, ", ", s.end, "); it must lie in [", covered, ", ", columns, "]");
     covered = s.end;
     weighted |= s.target->weight.defined();
     classes |= s.kind == LossKind::cross_entropy;
   }
-  if (covered != columns) fail("segment_losses: the segments cover ", covered, " of ", columns, " columns");
   double local_sums[16];
   PoolVector<double> many;
   double* sums = weight_sums.data();
@@ -372,17 +388,19 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
     sums = count > 16 ? many.data() : local_sums;
   }
   rule.segments.reserve(segments.size());
-  const bool plain = count == 1 && !weighted && !classes && segments[0].target->value.defined() &&
-                     segments[0].target->value.size() == block.size() && segments[0].target->value.shape()[0] == batch;
+  const bool plain = count == 1 && segments[0].begin == 0 && covered == columns && !weighted && !classes &&
+                     segments[0].target->value.size() == block.size() && segments[0].target->value.rank() > 0 &&
+                     segments[0].target->value.shape()[0] == batch && segments[0].target->value.defined();
+  Tensor<T> targets;
   if (plain) {  // the target itself is the block of targets
-    rule.targets = segments[0].target->value.view(block.shape());
+    targets = segments[0].target->value.view(block.shape());
     sums[0] = static_cast<double>(block.size());
   } else {
-    rule.targets = Tensor<T>::empty(block.shape());
+    targets = Tensor<T>::empty(block.shape());
     if (weighted) rule.weights = Tensor<T>::empty(block.shape());
     if (classes) rule.classes = Tensor<Index>::empty({count, batch});
     for (Index k = 0; k < count; ++k)
-      sums[k] = detail::fill_segment(segments[static_cast<std::size_t>(k)], batch, columns, rule.targets, rule.weights,
+      sums[k] = detail::fill_segment(segments[static_cast<std::size_t>(k)], batch, columns, targets, rule.weights,
                                      classes ? rule.classes.raw() + k * batch : nullptr);
   }
   for (Index k = 0; k < count; ++k) {
@@ -391,7 +409,8 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
   }
   Tensor<T> losses = Tensor<T>::empty({count});
   PoolVector<double> totals(static_cast<std::size_t>(count));
-  rule.sums(block, totals.data());
+  rule.targets = Saved<T>(targets);
+  rule.sums(block, targets, totals.data());
   for (Index k = 0; k < count; ++k)
     losses.raw()[k] = sums[k] > 0 ? static_cast<T>(totals[static_cast<std::size_t>(k)] / sums[k]) : T(0);
   if (recorded(block)) record(losses, std::move(rule), block);
@@ -399,35 +418,44 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
 }
 
 namespace detail {
+/// The loss of one prediction [batch, ...], [1], and the sum of its label weights.
 template <class T>
-Tensor<T> one_loss(LossKind kind, const Tensor<T>& prediction, const Target<T>& target) {
+Tensor<T> one_loss(LossKind kind, const Tensor<T>& prediction, const Target<T>& target, std::string_view task, double& weight_sum) {
   require(prediction, loss_name(kind), "prediction");
-  const Index batch = prediction.rank() > 0 ? prediction.shape()[0] : 1;
-  const Tensor<T> block = prediction.rank() == 2 ? prediction : reshape(prediction, {batch, batch > 0 ? prediction.size() / batch : 1});
-  const LossSegment<T> segment{kind, 0, block.shape()[1], &target, "loss"};
-  return reshape(segment_losses(block, std::span<const LossSegment<T>>(&segment, 1)), {});
+  const Shape& shape = prediction.shape();
+  if (kind == LossKind::cross_entropy ? shape.rank() != 2 : shape.rank() == 0)
+    fail(loss_name(kind), ": task '", task, "': the prediction is ", shape, "; it must be [batch, ",
+         kind == LossKind::cross_entropy ? "classes]" : "...]");
+  const Tensor<T> block = shape.rank() == 2 ? prediction : reshape(prediction, {shape[0], shape.span(1, shape.rank())});
+  const LossSegment<T> segment{kind, 0, block.shape()[1], &target, task};
+  return segment_losses(block, std::span<const LossSegment<T>>(&segment, 1), std::span<double>(&weight_sum, 1));
+}
+template <class T>
+Tensor<T> scalar_loss(LossKind kind, const Tensor<T>& prediction, const Target<T>& target) {
+  double weight_sum = 0;
+  return reshape(one_loss(kind, prediction, target, "loss", weight_sum), {});
 }
 }  // namespace detail
 
-/// Mean squared error, [] (PyTorch's mean reduction). The prediction is [batch, width] or [batch].
+/// Mean squared error, [] (PyTorch's mean reduction). The prediction is [batch, ...], the target as large.
 template <Differentiable T>
 Tensor<T> mse(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>& target) {
-  return detail::one_loss(LossKind::mse, prediction, target);
+  return detail::scalar_loss(LossKind::mse, prediction, target);
 }
 /// Mean absolute error.
 template <Differentiable T>
 Tensor<T> mae(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>& target) {
-  return detail::one_loss(LossKind::mae, prediction, target);
+  return detail::scalar_loss(LossKind::mae, prediction, target);
 }
 /// Binary cross-entropy of logits; the target is in [0, 1], or classes 0 and 1.
 template <Differentiable T>
 Tensor<T> bce_with_logits(const Tensor<T>& logits, const std::type_identity_t<Target<T>>& target) {
-  return detail::one_loss(LossKind::bce_with_logits, logits, target);
+  return detail::scalar_loss(LossKind::bce_with_logits, logits, target);
 }
 /// Cross-entropy of logits [batch, classes] with classes [batch].
 template <Differentiable T>
 Tensor<T> cross_entropy(const Tensor<T>& logits, const std::type_identity_t<Target<T>>& target) {
-  return detail::one_loss(LossKind::cross_entropy, logits, target);
+  return detail::scalar_loss(LossKind::cross_entropy, logits, target);
 }
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -202,10 +202,10 @@ struct LogSumExp {
     check([](const auto& x) { return logsumexp(x[0], -1); }, {Shape{3, 5}});
     check([](const auto& x) { return logsumexp(x[0], 0); }, {Shape{3, 2}});
   }
-  Saved<T> x;
+  Saved<T> saved;
 
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    const Tensor<T> p = softmax(x.get(node), -1);
+    const Tensor<T> p = softmax(saved.get(node), -1);
     sweep.emit(node, 0, reshape(g.value, g.value.shape() + Shape{1}) * p, g.labels);
   }
 };

@@ -1,12 +1,13 @@
 #pragma once
-// Optimizer: the machinery that all optimizers share. A member of the family is a *rule*: its scalars for the n-th update of a
-// parameter, and the formula on packs (see adam.hpp, 60 lines); everything else is here.
+// Optimizer: the machinery that all optimizers share. A member of the family is a *rule*: its scalars for the n-th
+// update of a parameter, and the formula on packs (sgd.hpp is the one to imitate); everything else is here.
 //
-// Work is done by span. A parameter is a span of its own; the parameters of a pack (many task heads stored as one block, see
-// Leaf) are updated in as few spans as possible: one, when a step reached them all. A span is one pass that reads and writes
-// value, gradient and moments once. Every parameter has its own count of updates, so a head that is first labelled at
-// step 50 starts there as if it were new, and a parameter without a gradient is left alone altogether: no decay of its
-// moments, no weight decay, no count. Formulas are elementwise, so neither packing nor threads change a bit.
+// Work is done by span. A parameter is a span of its own; the parameters of a pack (many task heads stored as one
+// block, see Leaf) are updated in as few spans as possible: one, when a step reached them all. A span is one pass that
+// reads and writes value, gradient and moments once. Every parameter has its own count of updates, so a head that is
+// first labelled at step 50 starts there as if it were new, and a parameter without a gradient is left alone altogether:
+// no decay of its moments, no weight decay, no count. Formulas are elementwise, so neither packing nor threads change a
+// bit.
 
 #include <cmath>
 
@@ -22,56 +23,43 @@ namespace kernels {
 /// What an element of an update counts for in `parallel_for`: a square root, a division, and up to seven streams.
 inline constexpr Index update_work = 16;
 
-namespace detail {
-/// n <= pack::size elements of an update.
-template <int Bytes, class T, class Update, class... State>
-ESPALIER_INLINE void update_lanes(Index n, const Update& update, T* value, const T* gradient, State*... state) {
-  using V = pack<T, Bytes>;
-  const auto lanes = [&](V p, auto... s) __attribute__((always_inline)) {
-    if (n == V::size) {
-      update(p, V::load(gradient), s...);
-      p.store(value);
-      (s.store(state), ...);
-    } else {
-      update(p, V::load(gradient, n), s...);
-      p.store(value, n);
-      (s.store(state, n), ...);
-    }
-  };
-  if (n == V::size) lanes(V::load(value), V::load(state)...);
-  else lanes(V::load(value, n), V::load(state, n)...);
-}
-}  // namespace detail
-
-/// One pass over a span: `update(p, g, s...)` changes p (value) and s (state) in place, all packs of one width.
+/// One pass over a span: `update(p, g, s...)` changes p (value) and s (state) in place, all of them packs.
 template <class T, class Update, class... State>
 __attribute__((noinline)) void update_span(Index n, const Update& scalars, T* value, const T* gradient,
-                                               State*... state) {
+                                           State*... state) {
+  using V = pack<T>;
   const Update update = scalars;  // a copy that no store below can change
-  constexpr int width = ESPALIER_VECTOR_BYTES;
-  constexpr Index size = pack<T>::size;
-  Index i = 0;
-  for (; i + size <= n; i += size)
-    detail::update_lanes<width>(size, update, value + i, gradient + i, (state + i)...);
-  if (i < n) detail::update_lanes<width>(n - i, update, value + i, gradient + i, (state + i)...);
+  for (Index i = 0; i < n; i += V::size) {
+    const Index rest = n - i;
+    const bool whole = rest >= V::size;
+    const auto load = [&](const T* x) __attribute__((always_inline)) {
+      return whole ? V::load(x + i) : V::load(x + i, rest);
+    };
+    const auto store = [&](const V& v, T* x) __attribute__((always_inline)) {
+      if (whole)
+        v.store(x + i);
+      else
+        v.store(x + i, rest);
+    };
+    const auto lanes = [&](V p, auto... s) __attribute__((always_inline)) {
+      update(p, load(gradient), s...);
+      store(p, value);
+      (store(s, state), ...);
+    };
+    lanes(load(value), load(state)...);
+  }
 }
 
 }  // namespace kernels
 
 namespace detail {
 
-inline std::string number_text(double value) {
-  std::string text;
-  if (value != value) return "nan";
-  append(text, value);
-  return text;
-}
-/// Throws `<optimizer>: <option> is <value>; it must be at least 0` also for NaN.
+/// Throws `<optimizer>: <option> is <value>; it must be at least 0`, also for NaN.
 inline void require_not_negative(std::string_view optimizer, std::string_view option, double value) {
-  if (!(value >= 0)) fail(optimizer, ": ", option, " is ", number_text(value), "; it must be at least 0");
+  if (!(value >= 0)) fail(optimizer, ": ", option, " is ", value, "; it must be at least 0");
 }
 inline void require_below_one(std::string_view optimizer, std::string_view option, double value) {
-  if (!(value >= 0 && value < 1)) fail(optimizer, ": ", option, " is ", number_text(value), "; it must be in [0, 1)");
+  if (!(value >= 0 && value < 1)) fail(optimizer, ": ", option, " is ", value, "; it must be in [0, 1)");
 }
 
 /// The leaf of a listed parameter; throws Error for a tensor that is none.
@@ -86,15 +74,15 @@ Leaf<T>& listed_leaf(std::string_view who, const Named<Tensor<T>>& item) {
 }  // namespace detail
 
 /// The base of all optimizers; not a polymorphic one. Rule has
-///   name, moments                   text for messages; the names of the state tensors, in order
-///   Index kept() const              how many of them are kept under the given options
-///   Update at(Index step, double)   the scalars of a parameter's step-th update (from 1) at a learning rate
-///   static apply(n, update, value, gradient, state, stride)   one span; moment k lies at state + k * stride
+///   name, moments                     text for messages; the names of the state tensors, in order
+///   Index kept() const                how many of them are kept under the given options
+///   Update at(Index step, double lr)  the scalars of a parameter's step-th update, counted from 1
+///   static apply(n, update, value, gradient, state, stride)  one span; moment k lies at state + k * stride
 template <Differentiable T, class Rule>
 class Optimizer {
  public:
-  /// Throws Error for an empty list, a tensor that is no parameter, one that is listed twice, two of one name, one whose
-  /// values are borrowed memory, and a learning rate that is negative or NaN.
+  /// Throws Error for an empty list, a tensor that is no parameter, one that is listed twice, two of one name, one
+  /// whose values are borrowed memory, and a learning rate that is negative or NaN.
   Optimizer(NamedList<Tensor<T>> parameters, double lr, Rule rule)
       : list_(std::move(parameters)), lr_(lr), rule_(std::move(rule)) {
     detail::require_not_negative(Rule::name, "lr", lr_);
@@ -123,9 +111,12 @@ class Optimizer {
   }
   /// Clears the gradients without applying them.
   void zero_grad() {
-    for (const Named<Tensor<T>>& item : list_) {
-      Leaf<T>* leaf = leaf_of(item.value);
-      if (leaf->has_grad()) leaf->clear_grad();
+    if (moved()) lay_out();
+    for (Single& s : singles_) s.leaf->clear_grad();
+    for (Pack& p : packs_) {
+      Index held = 0;
+      for (std::size_t i = 0; i < p.listed.size(); ++i) held += p.listed[i] >= 0 && !p.leaf->parts[i].fresh;
+      clear(p, held);
     }
   }
 
@@ -137,18 +128,17 @@ class Optimizer {
   }
   const NamedList<Tensor<T>>& parameters() const { return list_; }
 
-  /// `lr`, and for every parameter, under its name, `step` and the moments by PyTorch's names. Writing them back into an
-  /// optimizer of the same options and parameter names resumes it bit for bit.
-  /// Throws Error when a visitor leaves a value that no optimizer can have.
+  /// `lr`, and for every parameter, under its name, `step` and the moments by PyTorch's names. Writing them back into
+  /// an optimizer of the same options and parameter names resumes it bit for bit.
+  /// Throws Error for a value that no optimizer can have, and keeps its own.
   void fields(auto&& visit) {
     if (moved()) lay_out();
-    visit("lr", lr_);
-    detail::require_not_negative(Rule::name, "lr", lr_);
+    double lr = lr_;
+    visit("lr", lr);
+    set_lr(lr);
     for (Index i = 0; i < list_.size(); ++i) {
       Record record{*this, i};
       visit(std::string_view(list_.at(i).name), record);
-      if (count_of(i) < 0)
-        fail(Rule::name, ": step of '", list_.at(i).name, "' is ", count_of(i), "; it must be at least 0");
     }
     for (Pack& p : packs_) p.settle();
   }
@@ -189,7 +179,11 @@ class Optimizer {
     Optimizer& optimizer;
     Index index;
     void fields(auto&& visit) {
-      visit("step", optimizer.count_of(index));
+      Index step = optimizer.count_of(index);
+      visit("step", step);
+      if (step < 0)
+        fail(Rule::name, ": step of '", optimizer.list_.at(index).name, "' is ", step, "; it must be at least 0");
+      optimizer.count_of(index) = step;
       for (Index k = 0; k < optimizer.rule_.kept(); ++k) {
         const Tensor<T> moment = optimizer.moment(index, k);
         Tensor<T> shown = moment;
@@ -225,7 +219,8 @@ class Optimizer {
     if (n <= kernels::block_size) return Rule::apply(n, update, value, gradient, state, stride);
     parallel_for((n + kernels::block_size - 1) / kernels::block_size, n * kernels::update_work, [&](Index block) {
       const Index start = block * kernels::block_size;
-      Rule::apply(std::min(kernels::block_size, n - start), update, value + start, gradient + start, state + start, stride);
+      Rule::apply(std::min(kernels::block_size, n - start), update, value + start, gradient + start, state + start,
+                  stride);
     });
   }
 
@@ -260,11 +255,16 @@ class Optimizer {
       done += end - begin;
       begin = end;
     }
-    if (done == leaf.reached) return leaf.clear_grad();
-    for (Index i = 0; done > 0; ++i)  // some that were reached belong to another optimizer
-      if (applied(i)) {
-        leaf_of(list_.at(listed(i)).value)->clear_grad();
-        --done;
+    clear(p, done);
+  }
+
+  /// Clears the gradients of a pack's listed parts, of which `held` hold one; the others belong to another optimizer.
+  void clear(Pack& p, Index held) {
+    if (held == p.leaf->reached) return p.leaf->clear_grad();
+    for (std::size_t i = 0; held > 0; ++i)
+      if (p.listed[i] >= 0 && !p.leaf->parts[i].fresh) {
+        leaf_of(list_.at(p.listed[i]).value)->clear_grad();
+        --held;
       }
   }
 
@@ -287,7 +287,8 @@ class Optimizer {
              "' are the same parameter; list it once");
     std::sort(names.begin(), names.end(), [](auto a, auto b) { return *a < *b; });
     for (std::size_t i = 1; i < names.size(); ++i)
-      if (*names[i] == *names[i - 1]) fail(Rule::name, ": two parameters have the name '", *names[i], "'; names must differ");
+      if (*names[i] == *names[i - 1])
+        fail(Rule::name, ": two parameters have the name '", *names[i], "'; names must differ");
   }
 
   /// A model has put parameters into a pack, or into another one, since the spans were laid out.
@@ -299,7 +300,8 @@ class Optimizer {
     return false;
   }
   bool moved(const Pack& p) const {
-    return leaf_of(list_.at(p.listed[static_cast<std::size_t>(p.first)]).value)->pack.get() != p.leaf;
+    const Leaf<T>* first = leaf_of(list_.at(p.listed[static_cast<std::size_t>(p.first)]).value);
+    return first->pack.get() != p.leaf || p.leaf->parts.size() != p.count.size();
   }
   /// What this step has applied already is cleared, so starting over does the rest.
   __attribute__((noinline, cold)) void lay_out_and_step() {
@@ -358,7 +360,8 @@ class Optimizer {
 
     state_ = Tensor<T>::zeros({used});
     for (std::size_t i = 0; i < places_.size(); ++i)
-      if (places_[i].group < 0) singles_[static_cast<std::size_t>(places_[i].at)].state = state_.raw() + places_[i].start;
+      if (places_[i].group < 0)
+        singles_[static_cast<std::size_t>(places_[i].at)].state = state_.raw() + places_[i].start;
     for (std::size_t i = 0; i < packs_.size(); ++i) {
       Pack& p = packs_[i];
       p.state = state_.raw() + pack_start[i];
@@ -371,7 +374,8 @@ class Optimizer {
     for (std::size_t i = 0; i < places.size(); ++i) {
       const Place& old = places[i];
       const auto at = static_cast<std::size_t>(old.at);
-      count_of(static_cast<Index>(i)) = old.group < 0 ? singles[at].count : packs[static_cast<std::size_t>(old.group)].count[at];
+      count_of(static_cast<Index>(i)) =
+          old.group < 0 ? singles[at].count : packs[static_cast<std::size_t>(old.group)].count[at];
       for (Index k = 0; k < moments; ++k) {
         Tensor<T> moment = this->moment(static_cast<Index>(i), k);
         std::copy_n(state.data() + old.start + k * old.stride, moment.size(), moment.raw());
@@ -386,7 +390,8 @@ class Optimizer {
     const T* block = first.data() - p.leaf->parts[static_cast<std::size_t>(p.first)].begin * p.row;
     for (std::size_t k = 0; k < p.listed.size(); ++k)
       if (p.listed[k] >= 0 && list_.at(p.listed[k]).value.data() != block + p.leaf->parts[k].begin * p.row)
-        fail(Rule::name, ": '", list_.at(p.listed[k]).name, "' is a part of a pack, but its values are stored elsewhere");
+        fail(Rule::name, ": '", list_.at(p.listed[k]).name,
+             "' is a part of a pack, but its values are stored elsewhere");
   }
 
   Index& count_of(Index i) {

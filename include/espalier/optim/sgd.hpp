@@ -49,8 +49,8 @@ class SGDRule {
     require_not_negative(name, "momentum", options.momentum);
     require_not_negative(name, "weight_decay", options.weight_decay);
     if (options.nesterov && !(options.momentum > 0 && options.dampening == 0))
-      fail(name, ": nesterov is set, momentum is ", number_text(options.momentum), ", dampening is ",
-           number_text(options.dampening), "; nesterov needs a momentum above 0 and no dampening");
+      fail(name, ": nesterov is set, momentum is ", options.momentum, ", dampening is ", options.dampening,
+           "; nesterov needs a momentum above 0 and no dampening");
   }
 
   Update at(Index step, double lr) const {
@@ -65,8 +65,10 @@ class SGDRule {
   }
 
   static void apply(Index n, const Update& update, T* value, const T* gradient, T* state, Index) {
-    if (update.momentum) kernels::update_span(n, update, value, gradient, state);
-    else kernels::update_span(n, update, value, gradient);
+    if (update.momentum)
+      kernels::update_span(n, update, value, gradient, state);
+    else
+      kernels::update_span(n, update, value, gradient);
   }
 
  private:

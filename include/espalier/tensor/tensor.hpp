@@ -18,10 +18,23 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
+/// What a graph node begins with: enough to hold and drop one without knowing it, so that tensors serve data and files where
+/// there is no graph.
+struct NodeHeader {
+  detail::Count refs;
+  void (*bury)(NodeHeader*) = nullptr;
+};
 template <class T>
 struct Node;  // autograd/node.hpp
 template <class T>
-void destroy(Node<T>* node);
+detail::Count& count_of(Node<T>* node) {
+  return reinterpret_cast<NodeHeader*>(node)->refs;
+}
+template <class T>
+void destroy(Node<T>* node) {
+  auto* header = reinterpret_cast<NodeHeader*>(node);
+  header->bury(header);
+}
 
 /// The scalar types that carry gradients.
 template <class T>
@@ -137,13 +150,13 @@ class Tensor : private detail::NodeHandle<T> {
     return *data();
   }
   /// The element at the given position; checked.
-  template <class... I>
-    requires(std::convertible_to<I, Index> && ...)
-  T operator()(I... position) const {
+  template <class... Position>
+    requires(std::convertible_to<Position, Index> && ...)
+  T operator()(Position... position) const {
     const Index at[] = {static_cast<Index>(position)..., 0};
     check_defined("element");
-    if (static_cast<int>(sizeof...(I)) != rank())
-      fail("element: ", sizeof...(I), " positions given for ", shape_, "; one is needed for each axis");
+    if (static_cast<int>(sizeof...(Position)) != rank())
+      fail("element: ", sizeof...(Position), " positions given for ", shape_, "; one is needed for each axis");
     Index offset = 0;
     for (int i = 0; i < rank(); ++i) {
       if (at[i] < 0 || at[i] >= shape_[i])
@@ -234,7 +247,7 @@ void append_values(std::string& text, const T* data, const Shape& shape, int axi
     if constexpr (std::same_as<T, bool>)
       text += *data ? "true" : "false";
     else
-      append(text, *data);
+      Part(*data).append_to(text);
     return;
   }
   const Index n = shape[axis], stride = shape.span(axis + 1, shape.rank());

@@ -67,7 +67,7 @@ struct OutputLayout {
 };
 
 template <class T>
-Tensor<T> slice(const Tensor<T>& x, int axis, Index begin, Index end);  // ops/layout.hpp
+Tensor<T> task_columns(const Tensor<T>& x, Index begin, Index end);  // ops/columns.hpp
 
 /// A model's predictions: linear heads on one trunk come as one block [batch, columns], cut into tensors on demand.
 template <Differentiable T = float>
@@ -96,7 +96,7 @@ class Outputs {
     const Index task = find(name);
     if (task < 0) fail("outputs: unknown task '", name, "'; known: ", names());
     const OutputLayout::Place& p = place(task);
-    return p.packed() ? slice(block_, 1, p.begin, p.end) : separate(p.separate);
+    return p.packed() ? task_columns(block_, p.begin, p.end) : separate(p.separate);
   }
   /// [batch, columns] of all packed heads; undefined when there are none.
   const Tensor<T>& block() const { return block_; }
@@ -127,6 +127,7 @@ class Losses {
   struct Part {
     Tensor<T> values;
     PoolVector<Index> tasks;
+    bool whole = true;  // false: from a block of predictions that other heads have columns of as well
   };
   using Names = std::shared_ptr<const std::vector<std::string>>;
 

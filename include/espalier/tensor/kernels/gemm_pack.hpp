@@ -18,7 +18,9 @@ struct Strided {
   Index column_stride;
 
   /// The part that begins at (i, j).
-  Strided from(Index i, Index j) const { return {data + i * row_stride + j * column_stride, row_stride, column_stride}; }
+  Strided from(Index i, Index j) const {
+    return {data + i * row_stride + j * column_stride, row_stride, column_stride};
+  }
   Strided transposed() const { return {data, column_stride, row_stride}; }
 };
 
@@ -35,7 +37,7 @@ struct ScratchRelease {
   bool armed = false;
   ~ScratchRelease() {
     for (Scratch& s : thread_scratch) {
-      ::operator delete(s.data, std::align_val_t{64});
+      ::operator delete (s.data, std::align_val_t{64});
       s = {};
     }
   }
@@ -44,15 +46,15 @@ struct ScratchRelease {
 __attribute__((noinline, cold)) inline void grow(Scratch& s, std::size_t bytes) {
   static constinit thread_local ScratchRelease at_thread_end;
   at_thread_end.armed = true;
-  ::operator delete(s.data, std::align_val_t{64});
+  ::operator delete (s.data, std::align_val_t{64});
   s = {};
   bytes = (bytes + 4095) / 4096 * 4096;
-  s.data = ::operator new(bytes, std::align_val_t{64});
+  s.data = ::operator new (bytes, std::align_val_t{64});
   s.bytes = bytes;
 }
 
-/// At least `count` numbers, 64-byte aligned, of unknown content, valid until the thread asks for the same `Which` again:
-/// 0 is what tasks share, 1 a task's own.
+/// At least `count` numbers, 64-byte aligned, of unknown content, valid until the thread asks for the same `Which`
+/// again: 0 is what tasks share, 1 a task's own.
 template <class T, int Which>
 ESPALIER_INLINE T* scratch(Index count) {
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
@@ -64,14 +66,15 @@ ESPALIER_INLINE T* scratch(Index count) {
 template <bool High, class Vector>
 ESPALIER_INLINE void zip(const Vector& a, const Vector& b, Vector& out) {
   constexpr int quarter = 16 / int(sizeof(a[0])), all = int(sizeof(Vector) / sizeof(a[0]));
-  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+  [&]<int... Lane>(std::integer_sequence<int, Lane...>) __attribute__((always_inline)) {
     out = __builtin_shufflevector(
-        a, b, (I / quarter * quarter + (High ? quarter / 2 : 0) + I % quarter / 2 + (I % 2 ? all : 0))...);
-  }(std::make_integer_sequence<int, all>{});
+        a, b, (Lane / quarter * quarter + (High ? quarter / 2 : 0) + Lane % quarter / 2 + (Lane % 2 ? all : 0))...);
+  }
+  (std::make_integer_sequence<int, all>{});
 }
 
-/// How a block of a transposed operand is turned round: `columns` columns of `rows` numbers each, in registers. With 64-byte
-/// vectors, too, it is done in 32 bytes, for which today's cores have more than one port to shuffle on.
+/// How a block of a transposed operand is turned round: `columns` columns of `rows` numbers each, in registers. With
+/// 64-byte vectors, too, it is done in 32 bytes, for which today's cores have more than one port to shuffle on.
 template <class T>
 struct Transposer {
   static constexpr int bytes = ESPALIER_VECTOR_BYTES >= 32 ? 32 : 16;
@@ -118,10 +121,10 @@ struct Transposer {
   }
 };
 
-/// dest[p * step + j] = b(p, j) for p < depth, j < columns; step is a whole number of vectors, and what lies behind the last
-/// column is defined, but any number of b or 0: it only meets sums that are not stored.
+/// dest[p * step + j] = b(p, j) for p < depth, j < columns; step is a whole number of vectors, and what lies behind the
+/// last column is defined, but any number of b or 0: it only meets sums that are not stored.
 template <class T>
-void pack_panel(Index depth, Index columns, Strided<T> b, T* dest, Index step) {
+void pack_panel(Index depth, Index columns, const Strided<T>& b, T* dest, Index step) {
   if (b.column_stride == 1) {
     constexpr Index width = pack<T>::size;
     for (Index j = 0; j < columns; j += width) {
@@ -169,10 +172,10 @@ void set_layout(const Strided<T>& a, TileRun<T>& run) {
   run.a_block = RegisterTile<T>::rows * a.row_stride;
 }
 
-/// How they read the copy of pack_rows: rows stay rows, at a distance that is an odd number of cache lines (lines at a power
-/// of two from each other would evict each other); a transposed operand is cut into pieces of a tile's rows.
+/// How they read the copy of pack_rows: rows stay rows, at a distance that is an odd number of cache lines (lines at a
+/// power of two from each other would evict each other); a transposed operand is cut into pieces of a tile's rows.
 template <class T>
-void rows_layout(Index depth, const Strided<T>& a, TileRun<T>& run) {
+void set_copy_layout(Index depth, const Strided<T>& a, TileRun<T>& run) {
   constexpr Index line = 64 / Index(sizeof(T)), tile = RegisterTile<T>::rows;
   const bool transposed = a.row_stride == 1;
   run.a_row = transposed ? 1 : ((depth + line - 1) / line | 1) * line;
@@ -180,15 +183,9 @@ void rows_layout(Index depth, const Strided<T>& a, TileRun<T>& run) {
   run.a_block = tile * (transposed ? depth : run.a_row);
 }
 
-/// The numbers in a copy of `rows` rows.
-template <class T>
-Index rows_copy_size(Index rows, const TileRun<T>& run) {
-  return (rows + RegisterTile<T>::rows - 1) / RegisterTile<T>::rows * run.a_block;
-}
-
 /// A dense copy of rows of a, in the layout that `run` describes.
 template <class T>
-void pack_rows(Index rows, Index depth, Strided<T> a, T* dest, const TileRun<T>& run) {
+void pack_rows(Index rows, Index depth, const Strided<T>& a, T* dest, const TileRun<T>& run) {
   constexpr Index tile = RegisterTile<T>::rows;
   if (run.a_row == 1) {
     for (Index i = 0; i < rows; i += tile, dest += run.a_block) {

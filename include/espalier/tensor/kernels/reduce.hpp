@@ -2,6 +2,7 @@
 // Reductions with a fixed order: lanes and blocks of a fixed number of elements, the blocks' sums added in double. The order
 // follows from the shape alone, never from threads, alignment or optimisation level.
 
+#include "espalier/core/memory.hpp"
 #include "espalier/tensor/kernels/elementwise.hpp"
 
 namespace espalier::inline ESPALIER_ABI::kernels {
@@ -45,19 +46,21 @@ double dot(Index n, const T* x, const T* y) {
   return sum_of(n, [](const auto& a, const auto& b) { return a * b; }, x, y);
 }
 
-/// y[j] += sum over i of x[i * n + j], i in [0, m): rows are added in blocks of 64, so that rounding grows slowly.
-template <class T>
-__attribute__((noinline)) void add_column_sums(Index m, Index n, T* y, const T* x) {
+/// y[j] += sum over i of x[i * n + j], i in [0, m): rows are added in blocks of 64, so that rounding grows slowly, and beyond
+/// 4,096 rows the sum goes on in double. Sum is T or double.
+template <class T, class Sum>
+__attribute__((noinline)) void add_column_sums(Index m, Index n, Sum* y, const T* x) {
   using V = pack<T>;
-  constexpr Index rows = 64;
+  constexpr Index rows = 64, most = 64 * rows;
   if (n == 1) {
-    *y += static_cast<T>(sum(m, x));
+    *y += static_cast<Sum>(sum(m, x));
     return;
   }
   for (Index j = 0; j < n; j += V::size) {
     const Index width = std::min<Index>(V::size, n - j);
     const bool whole = width == V::size;
     V total;
+    double totals[V::size] = {};
     for (Index i = 0; i < m;) {
       const Index end = std::min(m, i + rows);
       V s0, s1;
@@ -71,22 +74,38 @@ __attribute__((noinline)) void add_column_sums(Index m, Index n, T* y, const T* 
         s0 += whole ? V::load(p) : V::load(p, width);
       }
       total += s0 + s1;
+      if (m > most && (i % most == 0 || i == m)) {
+        alignas(64) T lanes[V::size];
+        total.store(lanes);
+        for (int k = 0; k < V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
+        total = V();
+      }
     }
-    if (whole) (V::load(y + j) + total).store(y + j);
-    else (V::load(y + j, width) + total).store(y + j, width);
+    if constexpr (std::is_same_v<Sum, T>) {
+      if (m <= most) {
+        if (whole) (V::load(y + j) + total).store(y + j);
+        else (V::load(y + j, width) + total).store(y + j, width);
+        continue;
+      }
+    } else if (m <= most) {
+      alignas(64) T lanes[V::size];
+      total.store(lanes);
+      for (int k = 0; k < V::size; ++k) totals[k] = static_cast<double>(lanes[k]);
+    }
+    for (Index k = 0; k < width; ++k) y[j + k] += static_cast<Sum>(totals[k]);
   }
 }
 
-/// y += x summed down to `out`, a shape that broadcasts to `shape`.
-template <class T>
-void add_sum_to(const Shape& shape, const T* x, const Shape& out, T* y) {
-  const detail::BroadcastAxes axes(shape, shape, out);  // strides of the source (a) and of the sum (b)
+namespace detail {
+
+/// y += x summed along the axes where the sum's stride is 0: the inner one or two at once, the others one by one.
+template <class T, class Sum>
+void add_sum_along(const BroadcastAxes& axes, Sum* y, const T* x) {
   const Index inner = axes.size[0];
-  const bool kept = axes.b[0] != 0, columns = kept && axes.rank > 1 && axes.b[1] == 0;
+  const bool kept = axes.b[0] != 0, columns = kept && axes.rank > 1;  // neighbours that are both kept have been merged
   const int first = columns ? 2 : 1;
   Index outer = 1;
   for (int i = first; i < axes.rank; ++i) outer *= axes.size[i];
-  if (shape.size() == 0) return;
   for (Index row = 0; row < outer; ++row) {
     Index rest = row, from = 0, to = 0;
     for (int i = first; i < axes.rank; ++i) {
@@ -96,9 +115,26 @@ void add_sum_to(const Shape& shape, const T* x, const Shape& out, T* y) {
       to += position * axes.b[i];
     }
     if (columns) add_column_sums(axes.size[1], inner, y + to, x + from);
-    else if (kept) add_to(inner, y + to, x + from);
-    else y[to] += static_cast<T>(sum(inner, x + from));
+    else if (kept) for (Index i = 0; i < inner; ++i) y[to + i] += static_cast<Sum>(x[from + i]);
+    else y[to] += static_cast<Sum>(sum(inner, x + from));
   }
+}
+
+}  // namespace detail
+
+/// y += x summed down to `out`, a shape that broadcasts to `shape`. Where many sums come together in one element they are
+/// added in double.
+template <class T>
+void add_sum_to(const Shape& shape, const T* x, const Shape& out, T* y) {
+  if (shape.size() == 0) return;
+  const detail::BroadcastAxes axes(shape, shape, out);  // strides of the source (a) and of the sum (b)
+  Index folds = 1;
+  for (int i = axes.b[0] != 0 ? 2 : 1; i < axes.rank; ++i)
+    if (axes.b[i] == 0) folds *= axes.size[i];
+  if (folds <= 64) return detail::add_sum_along(axes, y, x);
+  PoolVector<double> sums(static_cast<std::size_t>(out.size()), 0.0);
+  detail::add_sum_along(axes, sums.data(), x);
+  for (std::size_t i = 0; i < sums.size(); ++i) y[i] += static_cast<T>(sums[i]);
 }
 
 /// The largest of n >= 1 elements; NaN when one is NaN.

@@ -1,0 +1,132 @@
+#pragma once
+// Loader: a dataset in batches, epoch by epoch, able to go on in the middle of one.
+//
+//   for (Index epoch = 0; epoch < 10; ++epoch)
+//     for (const auto& batch : loader.epoch(epoch)) ...
+//
+// The order of an epoch depends on (seed, stream, epoch) alone: not on the epochs before it, nor on other random
+// numbers. A loop that shall survive an interruption runs on the loader's own position, which is among its fields:
+//
+//   while (loader.at_epoch() < 10)
+//     for (const auto& batch : loader.rest()) ...   // a checkpoint written after the step counts this batch as done
+
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "espalier/data/dataset.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+struct LoaderOptions {
+  Index batch = 32;
+  bool shuffle = true;
+  bool drop_last = false;  // leave out a last batch that is not full
+};
+
+template <Differentiable T = float>
+class Loader {
+ public:
+  /// The batches of one epoch that are still to come, once through. A batch is valid until the next one; its tensors
+  /// are its own and may be kept. The position moves on as a batch is handed out, and to the next epoch after the last
+  /// one.
+  class Batches {
+   public:
+    struct Iterator {
+      using value_type = Batch<T>;
+      using difference_type = std::ptrdiff_t;
+      const Batch<T>& operator*() const { return loader->batch_; }
+      const Batch<T>* operator->() const { return &loader->batch_; }
+      Iterator& operator++() {
+        more = loader->advance();
+        return *this;
+      }
+      void operator++(int) { ++*this; }
+      bool operator==(std::default_sentinel_t) const { return !more; }
+
+      Loader* loader = nullptr;
+      bool more = false;
+    };
+
+    explicit Batches(Loader& loader) : loader_(&loader) {}
+    Iterator begin() const { return {loader_, loader_->advance()}; }
+    std::default_sentinel_t end() const { return {}; }
+
+   private:
+    Loader* loader_;
+  };
+
+  /// Takes seed and stream of `rng`, which does not advance. Throws Error when an epoch would have no batch.
+  Loader(Dataset<T> data, LoaderOptions options, const Rng& rng)
+      : data_(std::move(data)), options_(options), rng_(rng.seed(), rng.stream()) {
+    if (options_.batch < 1) fail("Loader: the batch is ", options_.batch, " rows; it must be at least 1");
+    if (batches() == 0)
+      fail("Loader: ", data_.size(), " rows in batches of ", options_.batch,
+           options_.drop_last ? " without the last, partial one" : "", " are no batch at all");
+  }
+
+  /// The number of batches in an epoch.
+  Index batches() const { return (data_.size() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch; }
+  const Dataset<T>& data() const { return data_; }
+  const LoaderOptions& options() const { return options_; }
+
+  /// Goes to the start of an epoch, and through it.
+  Batches epoch(Index epoch) {
+    epoch_ = epoch;
+    row_ = 0;
+    return rest();
+  }
+  /// What is left of the current epoch.
+  Batches rest() {
+    order();
+    return Batches(*this);
+  }
+  /// The current epoch, from 0.
+  Index at_epoch() const { return epoch_; }
+  /// The rows of the current epoch that were handed out.
+  Index at_row() const { return row_; }
+
+  /// The position and what the order depends on, not the data.
+  void fields(auto&& visit) {
+    visit("rng", rng_);
+    visit("epoch", epoch_);
+    visit("row", row_);
+  }
+
+ private:
+  /// Puts the rows in the order of the current epoch.
+  void order() {
+    if (row_ < 0 || row_ > data_.size())
+      fail("Loader: the position is row ", row_, " of ", data_.size(), "; it was saved with other data");
+    rows_.resize(static_cast<std::size_t>(data_.size()));
+    std::iota(rows_.begin(), rows_.end(), Index{0});
+    if (!options_.shuffle) return;
+    Rng of_epoch(rng_.draws("loader", static_cast<std::uint64_t>(epoch_)).bits(0));
+    of_epoch.shuffle(std::span(rows_));
+  }
+
+  /// Makes the next batch; false, and on to the next epoch, when there is none.
+  bool advance() {
+    const Index count = std::min(options_.batch, data_.size() - row_);
+    if (count == 0 || (options_.drop_last && count < options_.batch)) {
+      ++epoch_;
+      row_ = 0;
+      return false;
+    }
+    batch_ = data_.rows(std::span(rows_).subspan(static_cast<std::size_t>(row_), static_cast<std::size_t>(count)));
+    row_ += count;
+    return true;
+  }
+
+  Dataset<T> data_;
+  LoaderOptions options_;
+  Rng rng_;
+  Index epoch_ = 0, row_ = 0;
+  std::vector<Index> rows_;
+  Batch<T> batch_;
+};
+
+}  // namespace espalier::inline ESPALIER_ABI
