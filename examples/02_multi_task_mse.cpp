@@ -1,4 +1,5 @@
 // Several tasks on one trunk, summed MSE, Adam: the multi-task reference program.
+// tolerance: 0.001
 // Arguments: the number of tasks (3); 1 is the ordinary single-head network.
 
 #include <espalier/espalier.hpp>

@@ -1,5 +1,6 @@
 // Several modalities through the same trunk, then a head each, summed MSE, Adam: the multi-modal reference program.
 // The second modality is missing in a quarter of the samples.
+// tolerance: 0.001
 
 #include <espalier/espalier.hpp>
 

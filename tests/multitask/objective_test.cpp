@@ -112,7 +112,6 @@ TEST_CASE("UncertaintyWeighting scales whole gradients and learns its log varian
   auto model = make_model();
   MultiObjective<double> objective(tasks(), UncertaintyWeighting{{.lr = 0.1}});
   UncertaintyWeighting reference{{.lr = 0.1}};
-  reference.prepare(3);
   const Batch full = make_batch(), part = make_batch(false);
   for (int step = 0; step < 6; ++step) {
     clear_gradients(model);
@@ -122,7 +121,7 @@ TEST_CASE("UncertaintyWeighting scales whole gradients and learns its log varian
     for (Index k = 0; k < 3; ++k)
       if (losses.present(k)) values.push_back(losses.value(k));
     const std::vector<Index> active = all ? std::vector<Index>{0, 1, 2} : std::vector<Index>{0, 2};
-    reference.weights(values, {.active = active}, weights);
+    reference.weights(values, {.names = objective.names(), .active = active}, weights);
     const Values expected = weighted(losses, tensors_of(model), weights);
     objective.backward(losses);
     CHECK(gradient_error(model, expected) < 1e-12);

@@ -60,8 +60,10 @@ TEST_CASE("Xavier: spread over both fans", "[nn][fast]") {
 
 TEST_CASE("Kaiming: spread over one fan", "[nn][fast]") {
   uniform(filled([](auto& w, Rng& rng) { kaiming_uniform_(w, rng); }), std::sqrt(6.0 / 300));
-  uniform(filled([](auto& w, Rng& rng) { kaiming_uniform_(w, rng, {.mode = FanMode::fan_out}); }), std::sqrt(6.0 / 200));
-  normal(filled([](auto& w, Rng& rng) { kaiming_normal_(w, rng, {.nonlinearity = Nonlinearity::relu}); }), std::sqrt(2.0 / 300));
+  uniform(filled([](auto& w, Rng& rng) { kaiming_uniform_(w, rng, {.mode = FanMode::fan_out}); }),
+          std::sqrt(6.0 / 200));
+  normal(filled([](auto& w, Rng& rng) { kaiming_normal_(w, rng, {.nonlinearity = Nonlinearity::tanh}); }),
+         5.0 / 3 / std::sqrt(300.0));
   normal(filled([](auto& w, Rng& rng) { kaiming_normal_(w, rng, {.a = 1}); }), std::sqrt(1.0 / 300));
   // [out, in, kernel...]: every position of the kernel counts
   uniform(filled([](auto& w, Rng& rng) { kaiming_uniform_(w, rng); }, {50, 60, 4, 5}), std::sqrt(6.0 / 1200));
@@ -94,8 +96,9 @@ TEST_CASE("initialisers fill a parameter in place", "[nn][fast]") {
 TEST_CASE("initialisers: errors", "[nn][fast]") {
   Rng rng{7};
   const Tensor<float> bias = Tensor<float>::zeros({3});
-  REQUIRE_THROWS_WITH(xavier_uniform_(bias, rng), "xavier_uniform_: weight is [3]; it must be [out, in, ...], with at least two axes");
-  REQUIRE_THROWS_WITH(xavier_normal_(bias, rng), "xavier_normal_: weight is [3]; it must be [out, in, ...], with at least two axes");
-  REQUIRE_THROWS_WITH(kaiming_uniform_(bias, rng), "kaiming_uniform_: weight is [3]; it must be [out, in, ...], with at least two axes");
-  REQUIRE_THROWS_WITH(kaiming_normal_(bias, rng), "kaiming_normal_: weight is [3]; it must be [out, in, ...], with at least two axes");
+  const std::string rule = ": weight is [3]; it must be [out, in, ...], with at least two axes";
+  REQUIRE_THROWS_WITH(xavier_uniform_(bias, rng), "xavier_uniform_" + rule);
+  REQUIRE_THROWS_WITH(xavier_normal_(bias, rng), "xavier_normal_" + rule);
+  REQUIRE_THROWS_WITH(kaiming_uniform_(bias, rng), "kaiming_uniform_" + rule);
+  REQUIRE_THROWS_WITH(kaiming_normal_(bias, rng), "kaiming_normal_" + rule);
 }

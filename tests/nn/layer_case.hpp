@@ -41,7 +41,8 @@ struct LayerCase {
     INFO(name);
     REQUIRE(error(y, "y") < 1e-12);
     for (const bool create_graph : {false, true}) {
-      const auto g = vjp(y, {x, weight, bias}, array("cotangent"), {.create_graph = create_graph, .retain_graph = true});
+      const GradOptions options{.create_graph = create_graph, .retain_graph = true};
+      const auto g = vjp(y, {x, weight, bias}, array("cotangent"), options);
       REQUIRE(error(g[0], "grad.x") < 1e-12);
       REQUIRE(error(g[1], "grad.weight") < 1e-12);
       REQUIRE(error(g[2], "grad.bias") < 1e-12);

@@ -37,7 +37,7 @@ TEST_CASE("LayerNorm over several axes is that of the flattened axes", "[nn][fas
   LayerNorm<double> deep{Shape{2, 3}}, flat{6};
   REQUIRE(deep.weight.shape() == Shape{2, 3});
   REQUIRE(parameters<double>(deep).at(0).name == "weight");
-  for (Index i = 0; i < 6; ++i) deep.weight.mutate()[static_cast<std::size_t>(i)] = flat.weight.mutate()[static_cast<std::size_t>(i)] = double(i);
+  for (std::size_t i = 0; i < 6; ++i) deep.weight.mutate()[i] = flat.weight.mutate()[i] = static_cast<double>(i);
   const Tensor<double> x = Tensor<double>::normal({4, 5, 2, 3}, rng);
   const Tensor<double> y = deep(x);
   REQUIRE(y.shape() == x.shape());
@@ -120,6 +120,7 @@ TEST_CASE("LayerNorm: errors", "[nn][fast]") {
   REQUIRE_THROWS_WITH((LayerNorm{Shape{2, 4}}(zeros({4}))), "LayerNorm: x is [4]; it must be [..., 2, 4]");
   REQUIRE_THROWS_WITH(LayerNorm{4}(Tensor<float>()), "LayerNorm: x is an undefined tensor; give it values first");
   REQUIRE_THROWS_WITH(LayerNorm{0}, "LayerNorm: shape is [0]; it must have at least one axis, and no axis of size 0");
-  REQUIRE_THROWS_WITH(LayerNorm{Shape{}}, "LayerNorm: shape is []; it must have at least one axis, and no axis of size 0");
+  REQUIRE_THROWS_WITH(LayerNorm{Shape{}},
+                      "LayerNorm: shape is []; it must have at least one axis, and no axis of size 0");
   REQUIRE_THROWS_WITH((LayerNorm{4, {.eps = -1}}), "LayerNorm: eps is -1; it must be above 0");
 }

@@ -14,7 +14,8 @@ using namespace espalier;
 namespace {
 
 bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
-  return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
+  return a.shape() == b.shape() &&
+         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 /// A module as the header's first lines show it.
@@ -34,7 +35,7 @@ struct OnlyTrained {
 /// Reads tokens.
 struct Lookup {
   Tensor<float> table = parameter(Tensor<float>({3, 2}, {0, 1, 10, 11, 20, 21}));
-  Tensor<float> operator()(const Tensor<Index>& tokens) const { return gather(table, reshape(tokens, {tokens.size()}), 0); }
+  Tensor<float> operator()(const Tensor<Index>& tokens) const { return gather(table, tokens.view({tokens.size()}), 0); }
   void fields(auto&& visit) { visit("weight", table); }
 };
 /// Reads values and presence.
@@ -68,7 +69,8 @@ struct Net {
 };
 
 Net make_net(Rng& rng) {
-  return {Sequential{Linear{3, 4, rng}, BatchNorm1d{4}, ReLU{}, Sequential{Dropout{0.1}, Linear{4, 4, rng, {.bias = false}}}},
+  return {Sequential{Linear{3, 4, rng}, BatchNorm1d{4}, ReLU{},
+                     Sequential{Dropout{0.1}, Linear{4, 4, rng, {.bias = false}}}},
           {Linear{4, 4, rng}, Linear{4, 4, rng}},
           LayerNorm{4},
           {Linear{4, 1, rng}, Linear{4, 2, rng}}};
@@ -101,7 +103,8 @@ TEST_CASE("AnyModule holds lambdas, functions and structs", "[nn][fast]") {
   REQUIRE(own(x).text() == "float32 [1, 2] [[3, -6]]");
   const AnyModule<float> op = ReLU{};
   REQUIRE(op(x).text() == "float32 [1, 2] [[1, 0]]");
-  REQUIRE(Sequential{twice, Scale{}, [](const Tensor<float>& t) { return t + 1; }}(x).text() == "float32 [1, 2] [[7, -11]]");
+  const Sequential all{twice, Scale{}, [](const Tensor<float>& t) { return t + 1; }};
+  REQUIRE(all(x).text() == "float32 [1, 2] [[7, -11]]");
   const AnyModule<double> wide = ReLU{};
   REQUIRE(wide(Tensor<double>({1}, {-1})).item() == 0);
 }
@@ -133,8 +136,10 @@ TEST_CASE("AnyModule takes values, tokens and inputs", "[nn][fast]") {
   REQUIRE(on_tokens(Input<float>(tokens)).text() == "float32 [2, 2] [[20, 21], [0, 1]]");
   REQUIRE(on_inputs(Input<float>(x, present)).text() == "float32 [2, 2] [[1, 2], [-1, -1]]");
   REQUIRE(on_inputs(x).text() == "float32 [2, 2] [[1, 2], [nan, nan]]");
-  REQUIRE_THROWS_WITH(on_values(Input<float>(tokens)), "module: it takes values [batch, ...], but the input has tokens only");
-  REQUIRE_THROWS_WITH(on_tokens(Input<float>(x)), "module: it takes tokens [batch, steps], but the input has values only");
+  REQUIRE_THROWS_WITH(on_values(Input<float>(tokens)),
+                      "module: it takes values [batch, ...], but the input has tokens only");
+  REQUIRE_THROWS_WITH(on_tokens(Input<float>(x)),
+                      "module: it takes tokens [batch, steps], but the input has values only");
   REQUIRE_THROWS_WITH(on_tokens(x), "module: it takes tokens [batch, steps], but the input has values only");
   AnyModule<float> lookup = Lookup{};
   REQUIRE(names(parameters(lookup)) == std::vector<std::string>{"weight"});
@@ -150,21 +155,23 @@ TEST_CASE("a module gets the pass where it takes one", "[nn][fast]") {
   REQUIRE(module(Input<float>(x), &pass).item() == 2);
   REQUIRE(plain(x, pass).item() == 2);
   REQUIRE(only(x, pass).item() == 1);
-  REQUIRE_THROWS_WITH(only(x), "module: it can only be called with a Pass; give it a call operator without one for inference");
+  REQUIRE_THROWS_WITH(only(x),
+                      "module: it can only be called with a Pass; give it a call operator without one for inference");
 }
 
 TEST_CASE("parameters have PyTorch's names, in the order of the fields", "[nn][fast]") {
   Rng rng{0};
   Net net = make_net(rng);
   REQUIRE(names(parameters(net)) ==
-          std::vector<std::string>{"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias", "trunk.3.1.weight",
-                                   "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias", "norm.weight",
+          std::vector<std::string>{"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias",
+                                   "trunk.3.1.weight", "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias", "norm.weight",
                                    "norm.bias", "heads.price.weight", "heads.price.bias", "heads.tags.weight",
                                    "heads.tags.bias"});
   REQUIRE(tensor_names(net) ==
           std::vector<std::string>{"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias", "trunk.1.running_mean",
                                    "trunk.1.running_var", "trunk.1.num_batches_tracked", "trunk.3.1.weight",
-                                   "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias", "norm.weight",
+                                   "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias",
+                                   "norm.weight",
                                    "norm.bias", "heads.price.weight", "heads.price.bias", "heads.tags.weight",
                                    "heads.tags.bias"});
   REQUIRE(leaf_of(net.heads.price.weight)->name == "heads.price.weight");

@@ -167,7 +167,8 @@ TEST_CASE("updates that cannot be made are refused at once", "[nn][fast]") {
   const Tensor<float> buffer({2}, {1, 2});
   REQUIRE_THROWS_WITH(pass.update(buffer, Tensor<float>({3}, {1, 2, 3}), 0.5),
                       "Pass: the buffer is [2], its new value [3]; they must have as many elements");
-  REQUIRE_THROWS_WITH(pass.update(Tensor<float>(), Tensor<float>({1}, {1}), 0.5), "Pass: buffer is an undefined tensor; give it values first");
+  REQUIRE_THROWS_WITH(pass.update(Tensor<float>(), Tensor<float>({1}, {1}), 0.5),
+                      "Pass: buffer is an undefined tensor; give it values first");
   REQUIRE_THROWS_WITH(pass.update(Tensor<float>::from_span({2}, memory), buffer, 0.5),
                       "Pass: the buffer [2] is a read-only view of borrowed memory; clone it first");
 }

@@ -17,7 +17,8 @@ bool same_bits(const Tensor<T>& a, const Tensor<T>& b) {
 }  // namespace
 
 TEST_CASE("Sequential calls its modules in order", "[nn][fast]") {
-  const Sequential model{[](const Tensor<float>& x) { return x + 1; }, [](const Tensor<float>& x) { return 10 * x; }, ReLU{}};
+  const Sequential model{[](const Tensor<float>& x) { return x + 1; }, [](const Tensor<float>& x) { return 10 * x; },
+                         ReLU{}};
   REQUIRE(model(Tensor<float>({2}, {1, -3})).text() == "float32 [2] [20, 0]");
   REQUIRE(model.size() == 3);
   REQUIRE(Sequential<float>{}(Tensor<float>({1}, {5})).item() == 5);

@@ -12,10 +12,10 @@ struct BatchNorm1dOptions {
 };
 
 /// y = (x - mean) / sqrt(var + eps) * weight + bias per feature, [batch, features] or [batch, features, length]
-/// (Ioffe & Szegedy 2015, arXiv 1502.03167). Names and numbers are PyTorch's. Inference uses the running statistics. With a
-/// pass, those of the batch are used, and the running ones take them up when the pass ends: the batch is normalised with its
-/// biased variance, the running variance takes the unbiased one. Fewer than 2 values per feature have no variance: such a
-/// batch is normalised with the running statistics and leaves them as they are.
+/// (Ioffe & Szegedy 2015, arXiv 1502.03167). Names and numbers are PyTorch's. Inference uses the running statistics.
+/// With a pass, those of the batch are used, and the running ones take them up when the pass ends: the batch is
+/// normalised with its biased variance, the running variance takes the unbiased one. Fewer than 2 values per feature
+/// have no variance: such a batch is normalised with the running statistics and leaves them as they are.
 template <Differentiable T = float>
 struct BatchNorm1d {
   Tensor<T> weight, bias;               // [features], 1 and 0 at the start; undefined without affine
@@ -50,8 +50,9 @@ struct BatchNorm1d {
     const Tensor<T> mean = sum_to(x, 0, shape) / static_cast<T>(n);
     const Tensor<T> centred = x - mean;
     const Tensor<T> var = sum_to(square(centred), 0, shape) / static_cast<T>(n);
+    const double unbiased = static_cast<double>(n) / static_cast<double>(n - 1);
     pass.update(running_mean, mean, options.momentum);
-    pass.update(running_var, var.detach() * static_cast<T>(static_cast<double>(n) / static_cast<double>(n - 1)), options.momentum);
+    pass.update(running_var, var.detach() * static_cast<T>(unbiased), options.momentum);
     pass.increment(num_batches_tracked);
     return scaled(centred, var, shape);
   }

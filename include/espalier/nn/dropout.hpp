@@ -31,9 +31,9 @@ struct MaskOp {
 
 }  // namespace detail
 
-/// With a pass, every element is 0 with probability p and 1 / (1 - p) times itself otherwise (Srivastava et al., JMLR 2014);
-/// without one, the identity. Whether an element stays is a function of the pass's draws and the element's position alone.
-/// What is dropped is selected away, so that it may be NaN.
+/// With a pass, every element is 0 with probability p and 1 / (1 - p) times itself otherwise (Srivastava et al., JMLR
+/// 2014); without one, the identity. Whether an element stays is a function of the pass's draws and the element's
+/// position alone. What is dropped is selected away, so that it may be NaN.
 struct Dropout {
   double p;
 

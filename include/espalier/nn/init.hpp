@@ -65,7 +65,8 @@ inline double xavier_deviation(const Shape& shape, XavierOptions options, std::s
 }
 inline double kaiming_deviation(const Shape& shape, KaimingOptions options, std::string_view op) {
   const Fans fans(shape, op);
-  return calculate_gain(options.nonlinearity, options.a) / std::sqrt(options.mode == FanMode::fan_in ? fans.in : fans.out);
+  const double fan = options.mode == FanMode::fan_in ? fans.in : fans.out;
+  return calculate_gain(options.nonlinearity, options.a) / std::sqrt(fan);
 }
 
 }  // namespace detail
@@ -74,7 +75,8 @@ inline double kaiming_deviation(const Shape& shape, KaimingOptions options, std:
 /// others throw Error when the weight has fewer than two axes or is borrowed memory.
 template <Differentiable T>
 void xavier_uniform_(Tensor<T> weight, Rng& rng, XavierOptions options = {}) {
-  detail::fill_uniform(weight, std::sqrt(3.0) * detail::xavier_deviation(weight.shape(), options, "xavier_uniform_"), rng);
+  const double deviation = detail::xavier_deviation(weight.shape(), options, "xavier_uniform_");
+  detail::fill_uniform(weight, std::sqrt(3.0) * deviation, rng);
 }
 /// Normal with standard deviation gain sqrt(2 / (fan_in + fan_out)).
 template <Differentiable T>
@@ -84,7 +86,8 @@ void xavier_normal_(Tensor<T> weight, Rng& rng, XavierOptions options = {}) {
 /// Uniform in +-gain sqrt(3 / fan) (He et al. 2015, arXiv 1502.01852). Advances the generator.
 template <Differentiable T>
 void kaiming_uniform_(Tensor<T> weight, Rng& rng, KaimingOptions options = {}) {
-  detail::fill_uniform(weight, std::sqrt(3.0) * detail::kaiming_deviation(weight.shape(), options, "kaiming_uniform_"), rng);
+  const double deviation = detail::kaiming_deviation(weight.shape(), options, "kaiming_uniform_");
+  detail::fill_uniform(weight, std::sqrt(3.0) * deviation, rng);
 }
 /// Normal with standard deviation gain / sqrt(fan).
 template <Differentiable T>

@@ -11,8 +11,8 @@ struct LayerNormOptions {
   bool bias = true;
 };
 
-/// y = (x - mean) / sqrt(var + eps) * weight + bias over the last axis, or the last axes: [..., shape] -> [..., shape], with
-/// the biased variance (Ba, Kiros & Hinton 2016, arXiv 1607.06450). The same in training and inference.
+/// y = (x - mean) / sqrt(var + eps) * weight + bias over the last axis, or the last axes: [..., shape] -> [..., shape],
+/// with the biased variance (Ba, Kiros & Hinton 2016, arXiv 1607.06450). The same in training and inference.
 template <Differentiable T = float>
 struct LayerNorm {
   Tensor<T> weight, bias;  // [shape], 1 and 0 at the start; undefined without
