@@ -164,16 +164,15 @@ TEST_CASE("parameters have PyTorch's names, in the order of the fields", "[nn][f
   Net net = make_net(rng);
   REQUIRE(names(parameters(net)) ==
           std::vector<std::string>{"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias",
-                                   "trunk.3.1.weight", "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias", "norm.weight",
-                                   "norm.bias", "heads.price.weight", "heads.price.bias", "heads.tags.weight",
-                                   "heads.tags.bias"});
+                                   "trunk.3.1.weight", "blocks.0.weight", "blocks.0.bias", "blocks.1.weight",
+                                   "blocks.1.bias", "norm.weight", "norm.bias", "heads.price.weight",
+                                   "heads.price.bias", "heads.tags.weight", "heads.tags.bias"});
   REQUIRE(tensor_names(net) ==
-          std::vector<std::string>{"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias", "trunk.1.running_mean",
-                                   "trunk.1.running_var", "trunk.1.num_batches_tracked", "trunk.3.1.weight",
-                                   "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias",
-                                   "norm.weight",
-                                   "norm.bias", "heads.price.weight", "heads.price.bias", "heads.tags.weight",
-                                   "heads.tags.bias"});
+          std::vector<std::string>{"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias",
+                                   "trunk.1.running_mean", "trunk.1.running_var", "trunk.1.num_batches_tracked",
+                                   "trunk.3.1.weight", "blocks.0.weight", "blocks.0.bias", "blocks.1.weight",
+                                   "blocks.1.bias", "norm.weight", "norm.bias", "heads.price.weight",
+                                   "heads.price.bias", "heads.tags.weight", "heads.tags.bias"});
   REQUIRE(leaf_of(net.heads.price.weight)->name == "heads.price.weight");
   REQUIRE(parameters<double>(net).empty());
   net.norm.reset();

@@ -155,7 +155,7 @@ class Sweep {
       return;
     }
     if (Cotangent<T>* first = node.pending) {
-      const bool united = unite(first->labels, labels);
+      const bool united = unite(first->labels, labels, options_.separate);
       if (!options_.separate || united) {
         if (!united) first->labels = {};
         return add(first->value, g);
@@ -167,8 +167,8 @@ class Sweep {
   }
 
   /// Makes `a` the labels of the sum of two cotangents; false where they do not simply add: then the rows must be stacked.
-  /// Diagonal ones add unless a segment of one task cuts into one of another.
-  static bool unite(Labels& a, const Labels& b) {
+  /// Diagonal ones add unless a segment of one task cuts into one of another, or tasks that stay apart would have two.
+  static bool unite(Labels& a, const Labels& b, bool separate) {
     if (a == b) return true;
     if (!a.diagonal() || !b.diagonal()) return false;
     PoolVector<Label> all(a.begin(), a.end());
@@ -182,6 +182,12 @@ class Sweep {
       } else {
         all[count++] = label;
       }
+    }
+    if (separate) {  // a task has one segment
+      PoolVector<Index> tasks;
+      for (std::size_t i = 0; i < count; ++i) tasks.push_back(all[i].task);
+      std::sort(tasks.begin(), tasks.end());
+      if (std::adjacent_find(tasks.begin(), tasks.end()) != tasks.end()) return false;
     }
     a = Labels(static_cast<Index>(count), true);
     std::copy_n(all.begin(), count, a.begin());

@@ -148,6 +148,7 @@ struct alignas(64) Buffer {
   std::uint32_t version = 0;  // counts in-place updates, so that backward can refuse stale values
   unsigned size_class = 0;
   bool borrowed = false;
+  std::size_t bytes = 0;  // asked for; 0 when borrowed
   std::byte* data = nullptr;
   Ref<Buffer> pack;  // where `data` lives when it is not ours
 
@@ -168,6 +169,7 @@ inline Ref<Buffer> make_buffer(std::size_t bytes) {
   const unsigned c = detail::size_class(bytes + sizeof(Buffer));
   auto* buffer = new (detail::take_block(c)) Buffer;
   buffer->size_class = c;
+  buffer->bytes = bytes;
   buffer->data = reinterpret_cast<std::byte*>(buffer + 1);
   return Ref<Buffer>(buffer);
 }

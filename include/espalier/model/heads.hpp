@@ -116,7 +116,8 @@ class Heads {
   static bool packable(const Linear<T>& head) {
     const auto free = [](const Tensor<T>& t) {
       return t.defined() && leaf_of(t) && leaf_of(t)->owner.kind == Owner::Kind::task && !leaf_of(t)->pack &&
-             !t.buffer()->pack && !t.buffer()->borrowed && t.offset() == 0;
+             !t.buffer()->pack && t.offset() == 0 &&
+             t.buffer()->bytes == static_cast<std::size_t>(t.size()) * sizeof(T);  // all of it: not borrowed, no view
     };
     return free(head.weight) && free(head.bias);
   }

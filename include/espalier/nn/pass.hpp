@@ -1,11 +1,11 @@
 #pragma once
 // Pass: what a recording call carries besides its inputs.
 //
-// `model(inputs)` is inference; `model(inputs, pass)` records and trains: dropout draws, batch norm uses the batch. There
-// is no hidden training flag. The Pass holds the random key (seed, stream, step and the path of the module that draws, so
-// that adding a layer elsewhere shifts nobody's numbers) and collects updates of buffers such as running statistics, which
-// take effect when the Pass ends: on `commit()` or, at the latest, in its destructor. `discard()` drops them (an
-// evaluation that must leave no trace); so does leaving by an exception.
+// `model(inputs)` is inference; `model(inputs, pass)` records and trains: dropout draws, batch norm uses the batch.
+// There is no hidden training flag. The Pass holds the random key (seed, stream, step and the path of the module that
+// draws, so that adding a layer elsewhere shifts nobody's numbers) and collects updates of buffers such as running
+// statistics, which take effect when the Pass ends: on `commit()` or, at the latest, in its destructor. `discard()` drops
+// them (an evaluation that must leave no trace); so does leaving by an exception.
 
 #include <exception>
 
@@ -25,7 +25,7 @@ class Pass {
 
   std::uint64_t step() const { return step_; }
   /// The random numbers of the module that is running: a function of seed, stream, step, its path, and how often it has
-  /// asked in this pass, so that a layer called twice, or two layers of a hand-written module, do not repeat each other.
+  /// asked in this pass, so that a layer called twice, or two layers of a hand-written module, draw apart.
   Draws draws() {
     for (auto& [path, times] : drawn_)
       if (path == path_) return rng_.draws(path_ ^ detail::mix(++times), step_);

@@ -5,9 +5,8 @@
 // Work is done by span. A parameter is a span of its own; the parameters of a pack (many task heads stored as one
 // block, see Leaf) are updated in as few spans as possible: one, when a step reached them all. A span is one pass that
 // reads and writes value, gradient and moments once. Every parameter has its own count of updates, so a head that is
-// first labelled at step 50 starts there as if it were new, and a parameter without a gradient is left alone altogether:
-// no decay of its moments, no weight decay, no count. Formulas are elementwise, so neither packing nor threads change a
-// bit.
+// first labelled at step 50 starts there as if it were new, and a parameter without a gradient is left alone: no decay
+// of its moments, no weight decay, no count. Formulas are elementwise, so neither packing nor threads change a bit.
 
 #include <cmath>
 
