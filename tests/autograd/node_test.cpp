@@ -5,10 +5,14 @@
 #include "espalier/autograd/functional.hpp"
 #include "espalier/ops/linalg.hpp"
 #include "support/catch.hpp"
+#include "support/collector.hpp"
 #include "support/near.hpp"
+#include "support/packed.hpp"
 
 using namespace espalier;
 using support::list;
+using support::Pack;
+using support::segments_of;
 
 namespace {
 
@@ -16,33 +20,6 @@ using D = Tensor<double>;
 const char* const stale =
     "needs was changed in place after the forward pass (by an optimizer step or mutate()); run the forward pass again before "
     "backward";
-
-/// A weight [4, 2] that three tasks share by rows: [0, 1), [1, 3), [3, 4).
-struct Pack {
-  D whole = parameter(D::zeros({4, 2}));
-  std::vector<D> parts;
-  Pack() {
-    Leaf<double>& leaf = *leaf_of(whole);
-    for (const auto& [begin, end] : {std::pair<Index, Index>{0, 1}, {1, 3}, {3, 4}}) {
-      D part = parameter(whole.detach().view({end - begin, 2}, begin * 2));
-      leaf_of(part)->pack = whole.node();
-      leaf_of(part)->part = static_cast<Index>(leaf.parts.size());
-      leaf.parts.push_back({begin, end, true});
-      parts.push_back(part);
-    }
-  }
-  std::vector<bool> reached() const {
-    std::vector<bool> out;
-    for (const D& p : parts) out.push_back(gradient(p).defined());
-    return out;
-  }
-};
-
-Labels segments(std::initializer_list<Label> items) {
-  Labels labels(static_cast<Index>(items.size()), true);
-  std::copy(items.begin(), items.end(), labels.begin());
-  return labels;
-}
 
 }  // namespace
 
@@ -208,10 +185,10 @@ TEST_CASE("clearing a part leaves the others' gradients", "[fast]") {
 TEST_CASE("labels say which parts a gradient reaches", "[fast]") {
   Pack pack;
   Leaf<double>& leaf = *leaf_of(pack.whole);
-  CHECK(!leaf.open_grad(segments({{7, 1, 3}})));
+  CHECK(!leaf.open_grad(segments_of({{7, 1, 3}})));
   CHECK(pack.reached() == std::vector<bool>{false, true, false});
   CHECK(leaf.reached == 1);
-  CHECK(leaf.open_grad(segments({{5, 0, 1}, {7, 1, 3}})));
+  CHECK(leaf.open_grad(segments_of({{5, 0, 1}, {7, 1, 3}})));
   CHECK(pack.reached() == std::vector<bool>{true, true, false});
   CHECK(leaf.open_grad({}));
   CHECK(leaf.reached == 3);
@@ -223,9 +200,9 @@ TEST_CASE("labels compare by tasks and places", "[fast]") {
   CHECK(Labels::row(3) == Labels::row(3));
   CHECK(!(Labels::row(3) == Labels::row(4)));
   CHECK(Labels::row(3).rows());
-  CHECK(segments({{1, 0, 2}}).diagonal());
-  CHECK(!(segments({{1, 0, 2}}) == segments({{1, 2, 4}})));
-  CHECK(!(segments({{1, 0, 1}}) == Labels::row(1)));
+  CHECK(segments_of({{1, 0, 2}}).diagonal());
+  CHECK(!(segments_of({{1, 0, 2}}) == segments_of({{1, 2, 4}})));
+  CHECK(!(segments_of({{1, 0, 1}}) == Labels::row(1)));
 }
 
 TEST_CASE("nodes number later than inputs that another thread made", "[fast]") {

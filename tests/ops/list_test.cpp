@@ -14,6 +14,7 @@ const std::vector<std::string> none_broken;
 
 TEST_CASE("operations with structure have the derivatives that central differences find", "[fast]") {
   CHECK(StructuredOps::size == 17);
+  StructuredOps::each<double>([](auto op) { CHECK(!support::samples_of<typename decltype(op)::type>().empty()); });
   CHECK(support::broken_derivatives(support::structured_cases<StructuredOps>()) == none_broken);
 }
 TEST_CASE("operations with structure take rows of tasks together", "[fast]") {

@@ -70,16 +70,16 @@ struct Block {
     none = Target<double>(Tensor<double>::full({n, 1}, NAN), Tensor<double>::zeros({n}));
     const Index gap = gaps ? 1 : 0;
     Index c = gap;
-    const auto add = [&](LossKind kind, Index width, const Target<double>& target, std::string_view name) {
-      segments.push_back({kind, c, c + width, &target, name});
+    const auto add = [&](const LossMethods<double>& kind, Index width, const Target<double>& target, std::string_view name) {
+      segments.push_back({&kind, c, c + width, &target, name});
       c += width;
     };
-    add(LossKind::mse, 2, numbers, "numbers");
-    add(LossKind::mse, 1, weighted, "weighted");
+    add(loss_methods<double, MSE>, 2, numbers, "numbers");
+    add(loss_methods<double, MSE>, 1, weighted, "weighted");
     c += gap;
-    add(LossKind::bce_with_logits, 2, elements, "elements");
-    add(LossKind::cross_entropy, 3, classes, "classes");
-    add(LossKind::mae, 1, none, "none");
+    add(loss_methods<double, BCEWithLogits>, 2, elements, "elements");
+    add(loss_methods<double, CrossEntropy>, 3, classes, "classes");
+    add(loss_methods<double, MAE>, 1, none, "none");
     block = parameter(Tensor<double>::normal({n, c}, rng));
   }
   Block(const Block&) = delete;
@@ -227,9 +227,9 @@ TEST_CASE("losses of segments are those of the heads one by one", "[fast]") {
     for (std::size_t k = 0; k < b.segments.size(); ++k) {
       const auto& s = b.segments[k];
       const Tensor<double> p = parameter(slice(b.block, 1, s.begin, s.end).clone());
-      const Tensor<double> alone = s.kind == LossKind::mse               ? mse(p, *s.target)
-                                   : s.kind == LossKind::mae             ? mae(p, *s.target)
-                                   : s.kind == LossKind::bce_with_logits ? bce_with_logits(p, *s.target)
+      const Tensor<double> alone = s.loss == &loss_methods<double, MSE>               ? mse(p, *s.target)
+                                   : s.loss == &loss_methods<double, MAE>             ? mae(p, *s.target)
+                                   : s.loss == &loss_methods<double, BCEWithLogits> ? bce_with_logits(p, *s.target)
                                                                          : cross_entropy(p, *s.target);
       CHECK(std::abs(losses(static_cast<Index>(k)) - alone.item()) < 1e-14);
       expected = expected + pad(gradient_of(alone, p), 1, s.begin, b.block.shape()[1] - s.end);
@@ -352,9 +352,9 @@ TEST_CASE("losses refuse what does not fit, naming the task", "[fast]") {
 TEST_CASE("segments must be in the order of the columns", "[fast]") {
   const Tensor<double> p = Tensor<double>::zeros({4, 3});
   const Target<double> t(Tensor<double>::zeros({4, 2}));
-  const LossSegment<double> overlapping[] = {{LossKind::mse, 0, 2, &t, "a"}, {LossKind::mse, 1, 3, &t, "b"}};
+  const LossSegment<double> overlapping[] = {{&loss_methods<double, MSE>, 0, 2, &t, "a"}, {&loss_methods<double, MSE>, 1, 3, &t, "b"}};
   CHECK_THROWS_WITH(segment_losses(p, Segments(overlapping)), "segment_losses: segment 'b' is [1, 3); it must lie in [2, 3]");
-  const LossSegment<double> outside[] = {{LossKind::mse, 2, 4, &t, "a"}};
+  const LossSegment<double> outside[] = {{&loss_methods<double, MSE>, 2, 4, &t, "a"}};
   CHECK_THROWS_WITH(segment_losses(p, Segments(outside)), "segment_losses: segment 'a' is [2, 4); it must lie in [0, 3]");
   CHECK_THROWS_WITH(segment_losses(Tensor<double>::zeros({4}), Segments()),
                     "segment_losses: the predictions are [4]; they must be [batch, columns]");

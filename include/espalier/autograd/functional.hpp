@@ -133,6 +133,8 @@ std::vector<Tensor<T>> jacobian(const Tensor<T>& y, const std::vector<Tensor<T>>
 /// The Gramian J J^T of the derivative of y in all of `xs` together: [n, n] with n = y.size(), summed in double.
 template <class T>
 Tensor<double> gramian(const Tensor<T>& y, const std::vector<Tensor<T>>& xs) {
+  detail::require_recorded(y, "gramian");
+  detail::require_recorded(xs, "gramian");
   const std::vector<Tensor<T>> rows = jacobian(y, xs);
   const Index n = y.size();
   Tensor<double> g = Tensor<double>::zeros({n, n});

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "espalier/autograd/node.hpp"
+#include "espalier/core/repeats.hpp"
 #include "espalier/tensor/kernels/elementwise.hpp"
 #include "espalier/tensor/kernels/reduce.hpp"
 
@@ -186,8 +187,8 @@ class Sweep {
     if (separate) {  // a task has one segment
       PoolVector<Index> tasks;
       for (std::size_t i = 0; i < count; ++i) tasks.push_back(all[i].task);
-      std::sort(tasks.begin(), tasks.end());
-      if (std::adjacent_find(tasks.begin(), tasks.end()) != tasks.end()) return false;
+      detail::sort_unique(tasks);
+      if (tasks.size() != count) return false;
     }
     a = Labels(static_cast<Index>(count), true);
     std::copy_n(all.begin(), count, a.begin());
@@ -279,8 +280,7 @@ class Sweep {
       if (c->labels.diagonal()) open_diagonal(*c);
       for (const Label& label : c->labels) tasks.push_back(label.task);
     }
-    std::sort(tasks.begin(), tasks.end());
-    tasks.erase(std::unique(tasks.begin(), tasks.end()), tasks.end());
+    detail::sort_unique(tasks);
     const auto count = static_cast<Index>(tasks.size());
     Labels labels(count, false);
     for (Index k = 0; k < count; ++k) labels.begin()[k] = {tasks[static_cast<std::size_t>(k)], 0, 0};

@@ -15,17 +15,20 @@ namespace detail {
 template <class T>
 void own_heads(std::vector<Named<AnyModule<T>>>& heads) {
   std::vector<std::pair<Leaf<T>*, std::size_t>> uses;
+  std::vector<std::uint64_t> keys;
   for (std::size_t i = 0; i < heads.size(); ++i)
     each_tensor(heads[i].value, [&](const std::string&, auto& tensor) {
       if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
-        if (Leaf<T>* leaf = leaf_of(tensor)) uses.push_back({leaf, i});
+        if (Leaf<T>* leaf = leaf_of(tensor)) {
+          uses.push_back({leaf, i});
+          keys.push_back(key_of(leaf));
+        }
     });
-  std::sort(uses.begin(), uses.end());
-  for (std::size_t i = 0; i < uses.size();) {
-    const auto [leaf, first] = uses[i];
-    bool shared = false;
-    for (; i < uses.size() && uses[i].first == leaf; ++i) shared |= uses[i].second != first;
-    leaf->owner = shared ? Owner{Owner::Kind::shared, ""} : Owner{Owner::Kind::task, heads[first].name};
+  const std::vector<std::size_t> first = first_places(keys);
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    auto& [leaf, head] = uses[i];
+    if (first[i] == i) leaf->owner = {Owner::Kind::task, heads[head].name};
+    else if (uses[first[i]].second != head) leaf->owner = {Owner::Kind::shared, ""};
   }
 }
 }  // namespace detail
@@ -38,13 +41,9 @@ class Heads {
   /// To be followed by `pack`, once everything else in the model has been tagged with its owner.
   Heads(std::vector<Named<AnyModule<T>>> heads, std::string_view what) : heads_(std::move(heads)) {
     if (heads_.empty()) fail("model: no ", what, " head given; it needs at least one");
-    std::vector<std::string_view> names;
-    for (const auto& head : heads_) {
+    for (const auto& head : heads_)
       if (!head.value) fail("model: the head of ", what, " '", head.name, "' is empty");
-      names.push_back(head.name);
-    }
-    std::sort(names.begin(), names.end());
-    if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+    if (const std::string* twice = detail::repeated_name(heads_))
       fail("model: ", what, " '", *twice, "' appears twice; names must differ");
     for (auto& head : heads_) hashes_.push_back(detail::hash_name(head.name));
     detail::own_heads(heads_);

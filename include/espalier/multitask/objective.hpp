@@ -28,20 +28,19 @@ namespace espalier::inline ESPALIER_ABI {
 template <Differentiable T = float>
 class TaskLoss {
  public:
-  template <class Loss>
-    requires requires { { Loss::kind } -> std::convertible_to<LossKind>; }
-  TaskLoss(Loss) : kind_(Loss::kind), name_(Loss::name) {}
+  template <SegmentLoss Loss>
+  TaskLoss(Loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {}
   template <class F>
     requires std::is_invocable_r_v<Tensor<T>, F, const Tensor<T>&, const Target<T>&>
   TaskLoss(F function) : name_("custom"), function_(std::move(function)) {}
 
   bool custom() const { return static_cast<bool>(function_); }
-  LossKind kind() const { return kind_; }
+  const LossMethods<T>& methods() const { return *methods_; }
   std::string_view name() const { return name_; }
   Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return function_(prediction, target); }
 
  private:
-  LossKind kind_ = LossKind::mse;
+  const LossMethods<T>* methods_ = nullptr;
   std::string_view name_;
   std::function<Tensor<T>(const Tensor<T>&, const Target<T>&)> function_;
 };
@@ -57,27 +56,29 @@ struct ObjectiveRecord {
 template <Differentiable T = float>
 class MultiObjective {
  public:
-  /// Throws Error when there is no task or a name appears twice.
-  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner = {})
+  /// `method` is a weighting or an aggregator. Throws Error when there is no task or a name appears twice.
+  template <class Method = Sum>
+    requires LossWeighting<Method> || GramianAggregator<Method>
+  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Method method = {})
+      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(method)) {}
+  template <class Method = Sum>
+    requires LossWeighting<Method> || GramianAggregator<Method>
+  explicit MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Method method = {})
+      : MultiObjective(std::move(losses), Combiner(std::move(method)), join_of<Method>()) {}
+  /// With a method chosen at run time.
+  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner)
       : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner)) {}
-  explicit MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner = {}) : combiner_(std::move(combiner)) {
-    if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
-    auto names = std::make_shared<std::vector<std::string>>();
-    for (Named<TaskLoss<T>>& loss : losses) {
-      names->push_back(loss.name);
-      losses_.push_back(std::move(loss.value));
-    }
-    std::vector<std::string_view> sorted(names->begin(), names->end());
-    std::sort(sorted.begin(), sorted.end());
-    if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
-      fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
-    names_ = std::move(names);
-    combiner_.prepare(size());
-  }
+  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner)
+      : MultiObjective(std::move(losses), combiner, combiner.aggregates() ? &MultiObjective::aggregate : &MultiObjective::weigh) {}
 
   Index size() const { return static_cast<Index>(losses_.size()); }
   const std::vector<std::string>& names() const { return *names_; }
-  Combiner& combiner() { return combiner_; }
+  /// The method, when it is an M; null otherwise.
+  template <class M>
+  M* method() {
+    return combiner_.as<M>();
+  }
+  std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
 
   /// The losses of a batch. Throws Error for a task that the model does not predict or that has no target, naming what there
@@ -93,20 +94,23 @@ class MultiObjective {
       segments.reserve(columns);
       segment_tasks.reserve(columns);
     }
+    NameIndex predicted(outputs.size(), [&](Index i) { return std::string_view(outputs.name(i)); });
+    NameIndex given(targets.size(), [&](Index i) { return std::string_view(targets.at(i).name); });
     bool in_order = true;
     Index covered = 0;
     for (Index k = 0; k < size(); ++k) {
       const std::string& name = names()[static_cast<std::size_t>(k)];
-      const Index output = outputs.find(name, k);
+      const Index output = predicted.find(name, k);
       if (output < 0) fail("objective: the model predicts no task '", name, "'; it predicts: ", outputs.names());
-      const Target<T>* target = targets.find(name, k);
-      if (!target) fail("objective: no target for task '", name, "'; targets given: ", targets.names());
+      const Index number = given.find(name, k);
+      if (number < 0) fail("objective: no target for task '", name, "'; targets given: ", targets.names());
+      const Target<T>* target = &targets.at(number).value;
       const OutputLayout::Place& place = outputs.place(output);
       const TaskLoss<T>& loss = losses_[static_cast<std::size_t>(k)];
       if (packed && place.packed() && !loss.custom()) {
         in_order &= segments.empty() || segments.back().end <= place.begin;
         covered += place.end - place.begin;
-        segments.push_back({loss.kind(), place.begin, place.end, target, name});
+        segments.push_back({&loss.methods(), place.begin, place.end, target, name});
         segment_tasks.push_back(k);
       } else {
         add_single(losses, k, loss, place.packed() ? task_columns(outputs.block(), place.begin, place.end)
@@ -154,8 +158,7 @@ class MultiObjective {
     record_.certificate = {};
     if (m == 0) return;
     const StepInfo info{step_++, names(), record_.active};
-    if (combiner_.aggregates()) aggregate(losses, info, options);
-    else weigh(losses, info, options);
+    (this->*join_)(losses, info, options);
   }
 
   void fields(auto&& visit) {
@@ -164,6 +167,27 @@ class MultiObjective {
   }
 
  private:
+  /// How a method joins the losses. A program compiles the way it uses: aggregation is worth seconds.
+  using Join = void (MultiObjective::*)(const Losses<T>&, const StepInfo&, BackwardOptions);
+  template <class Method>
+  static constexpr Join join_of() {
+    if constexpr (GramianAggregator<Method>) return &MultiObjective::aggregate;
+    else return &MultiObjective::weigh;
+  }
+  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join)
+      : combiner_(std::move(combiner)), join_(join) {
+    if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
+    if (const std::string* twice = detail::repeated_name(losses))
+      fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
+    auto names = std::make_shared<std::vector<std::string>>();
+    for (Named<TaskLoss<T>>& loss : losses) {
+      names->push_back(loss.name);
+      losses_.push_back(std::move(loss.value));
+    }
+    names_ = std::move(names);
+    combiner_.prepare(size());
+  }
+
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
                          const Target<T>& target) {
     double sum = 0;
@@ -184,7 +208,7 @@ class MultiObjective {
              "; a loss function must give one number");
       value = reshape(value, {1});
     } else {
-      value = detail::one_loss(loss.kind(), prediction, target, losses.name(task), sum);
+      value = detail::one_loss(loss.methods(), prediction, target, losses.name(task), sum);
     }
     losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
   }
@@ -241,11 +265,12 @@ class MultiObjective {
   typename Losses<T>::Names names_;
   std::vector<TaskLoss<T>> losses_;
   Combiner combiner_;
+  Join join_;
   std::uint64_t step_ = 0;
   ObjectiveRecord record_;
   std::vector<double> scratch_;
 };
-MultiObjective(std::initializer_list<Named<TaskLoss<float>>>) -> MultiObjective<float>;
-MultiObjective(std::initializer_list<Named<TaskLoss<float>>>, Combiner) -> MultiObjective<float>;
+template <class Method = Sum>
+MultiObjective(std::initializer_list<Named<TaskLoss<float>>>, Method = {}) -> MultiObjective<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -137,8 +137,7 @@ class TaskGradients final : public LeafSink<T> {
     PoolVector<Index> tasks;
     for (const Label& l : e.labels) tasks.push_back(l.task);
     for (const Label& l : labels) tasks.push_back(l.task);
-    std::sort(tasks.begin(), tasks.end());
-    tasks.erase(std::unique(tasks.begin(), tasks.end()), tasks.end());
+    detail::sort_unique(tasks);
     const Index size = e.leaf->shape.size(), count = static_cast<Index>(tasks.size());
     Labels joined(count, false);
     for (Index k = 0; k < count; ++k) joined.begin()[k] = {tasks[static_cast<std::size_t>(k)], 0, 0};

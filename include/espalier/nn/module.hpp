@@ -10,6 +10,7 @@
 // A module that behaves differently in training takes the Pass as well: `operator()(x, pass)`. One that reads tokens or masks
 // takes an `Input<T>` or a `Tensor<Index>`. Functions and lambdas are modules without fields. AnyModule<T> holds any of them.
 
+#include <map>
 #include <tuple>
 
 #include "espalier/nn/pass.hpp"
@@ -177,25 +178,21 @@ void each_tensor(Object& object, F f) {
 template <Differentiable T = float, class Model>
 Parameters<T> parameters(Model& model) {
   std::vector<Named<Tensor<T>>> found;
-  std::vector<const void*> seen;
+  std::vector<std::uint64_t> seen;
   detail::each_tensor(model, [&](const std::string& path, auto& tensor) {
     if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>) {
       Leaf<T>* leaf = leaf_of(tensor);
       if (!leaf) return;
       if (leaf->name.empty() || leaf->name == path) leaf->name = path;
-      seen.push_back(leaf);
+      seen.push_back(detail::key_of(leaf));
       found.push_back({path, tensor});
     }
   });
   // Ties: keep the first of each leaf.
-  std::vector<std::size_t> order(seen.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return std::less<>{}(seen[a], seen[b]); });
-  std::vector<char> drop(seen.size(), 0);
-  for (std::size_t i = 1; i < order.size(); ++i) drop[order[i]] = seen[order[i]] == seen[order[i - 1]];
+  const std::vector<std::size_t> first = detail::first_places(seen);
   std::vector<Named<Tensor<T>>> unique;
   for (std::size_t i = 0; i < found.size(); ++i)
-    if (!drop[i]) unique.push_back(std::move(found[i]));
+    if (first[i] == i) unique.push_back(std::move(found[i]));
   return Parameters<T>(std::move(unique));
 }
 
@@ -211,7 +208,7 @@ void set_owner(Object& object, const Owner& owner) {
 namespace detail {
 /// What has been cloned already, by identity.
 template <class T>
-using Cloned = std::vector<std::pair<const void*, Tensor<T>>>;
+using Cloned = std::map<const void*, Tensor<T>>;
 }  // namespace detail
 
 /// A deep copy: parameters and buffers of its own, ties kept. (Copying a module copies handles, as in PyTorch.)
@@ -226,11 +223,10 @@ Model clone(const Model& model) {
     const void* id = tensor.data();  // of a buffer; a parameter is its leaf
     if constexpr (Differentiable<T>)
       if (const Leaf<T>* leaf = leaf_of(tensor)) id = leaf;
-    for (const auto& [old, fresh] : known)
-      if (old == id && fresh.shape() == tensor.shape()) {
-        tensor = fresh;
-        return;
-      }
+    if (const auto found = known.find(id); found != known.end() && found->second.shape() == tensor.shape()) {
+      tensor = found->second;
+      return;
+    }
     Tensor<T> fresh = tensor.clone();
     if constexpr (Differentiable<T>)
       if (const Leaf<T>* leaf = leaf_of(tensor)) {
@@ -238,7 +234,7 @@ Model clone(const Model& model) {
         leaf_of(fresh)->owner = leaf->owner;
         leaf_of(fresh)->name = leaf->name;
       }
-    known.push_back({id, fresh});
+    known.insert_or_assign(id, fresh);
     tensor = std::move(fresh);
   });
   return copy;

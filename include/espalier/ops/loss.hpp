@@ -6,87 +6,18 @@
 // label: the value behind it is selected away, never multiplied, so it may be NaN. Nothing labelled gives loss 0, gradient 0.
 
 #include "espalier/ops/columns.hpp"
-#include "espalier/ops/linalg.hpp"
-#include "espalier/tensor/values.hpp"
+#include "espalier/ops/loss_methods.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
-
-enum class LossKind : unsigned char { mse, mae, bce_with_logits, cross_entropy };
-
-/// (y - t)^2
-struct MSE {
-  static constexpr std::string_view name = "mse";
-  static constexpr LossKind kind = LossKind::mse;
-  ESPALIER_INLINE static auto value(const auto& y, const auto& t) {
-    const auto d = y - t;
-    return d * d;
-  }
-  ESPALIER_INLINE static auto slope(const auto& y, const auto& t) { return 2 * (y - t); }
-};
-/// |y - t|
-struct MAE {
-  static constexpr std::string_view name = "mae";
-  static constexpr LossKind kind = LossKind::mae;
-  ESPALIER_INLINE static auto value(const auto& y, const auto& t) { return abs(y - t); }
-  ESPALIER_INLINE static auto slope(const auto& y, const auto& t) { return sign(y - t); }
-};
-/// -(t log p + (1 - t) log(1 - p)) with p = sigmoid(y), from the logit.
-struct BCEWithLogits {
-  static constexpr std::string_view name = "bce_with_logits";
-  static constexpr LossKind kind = LossKind::bce_with_logits;
-  ESPALIER_INLINE static auto value(const auto& y, const auto& t) { return softplus(y) - y * t; }
-  ESPALIER_INLINE static auto slope(const auto& y, const auto& t) { return sigmoid(y) - t; }
-};
-/// -log softmax(y)[class]
-struct CrossEntropy {
-  static constexpr std::string_view name = "cross_entropy";
-  static constexpr LossKind kind = LossKind::cross_entropy;
-};
 
 /// One head's part of a block of predictions, and what it should have predicted.
 template <class T>
 struct LossSegment {
-  LossKind kind;
+  const LossMethods<T>* loss;  // &loss_methods<T, MSE>, ...
   Index begin, end;  // columns
   const Target<T>* target;
   std::string_view task;  // for messages
 };
-
-namespace detail {
-
-/// Calls f with the loss struct of an elementwise kind.
-template <class F>
-void with_loss(LossKind kind, F&& f) {
-  if (kind == LossKind::mse) f(MSE{});
-  else if (kind == LossKind::mae) f(MAE{});
-  else f(BCEWithLogits{});
-}
-constexpr std::string_view loss_name(LossKind kind) {
-  switch (kind) {
-    case LossKind::mse: return MSE::name;
-    case LossKind::mae: return MAE::name;
-    case LossKind::bce_with_logits: return BCEWithLogits::name;
-    default: return CrossEntropy::name;
-  }
-}
-
-// Packs see the weights as numbers; a selection keeps what has no weight out even when it is NaN.
-template <class Loss>
-struct WeightedLoss {
-  ESPALIER_INLINE auto operator()(const auto& sum, const auto& y, const auto& t) const { return sum + Loss::value(y, t); }
-  ESPALIER_INLINE auto operator()(const auto& sum, const auto& y, const auto& t, const auto& w) const {
-    return sum + select(w > 0, w * Loss::value(y, t), 0);
-  }
-};
-template <class Loss>
-struct WeightedSlope {
-  ESPALIER_INLINE auto operator()(const auto& y, const auto& t, const auto& scale) const { return Loss::slope(y, t) * scale; }
-  ESPALIER_INLINE auto operator()(const auto& y, const auto& t, const auto& scale, const auto& w) const {
-    return select(w > 0, Loss::slope(y, t) * (w * scale), 0);
-  }
-};
-
-}  // namespace detail
 
 /// The losses of the segments of a block, [segments]. Keeps a diagonal cotangent diagonal: a task's loss depends on its own
 /// columns alone. Columns of no segment have gradient 0.
@@ -103,11 +34,11 @@ struct SegmentLosses {
     const Target<T> none(Tensor<T>::normal({4}, rng), Tensor<T>::zeros({4}));
     check(
         [=](const auto& x) {
-          const LossSegment<T> all[] = {{LossKind::mse, 0, 2, &numbers, "a"},
-                                        {LossKind::mae, 2, 3, &weighted, "b"},
-                                        {LossKind::bce_with_logits, 3, 5, &elements, "c"},
-                                        {LossKind::cross_entropy, 5, 8, &classes, "d"},
-                                        {LossKind::mse, 8, 9, &none, "e"}};
+          const LossSegment<T> all[] = {{&loss_methods<T, MSE>, 0, 2, &numbers, "a"},
+                                        {&loss_methods<T, MAE>, 2, 3, &weighted, "b"},
+                                        {&loss_methods<T, BCEWithLogits>, 3, 5, &elements, "c"},
+                                        {&loss_methods<T, CrossEntropy>, 5, 8, &classes, "d"},
+                                        {&loss_methods<T, MSE>, 8, 9, &none, "e"}};
           return segment_losses(x[0], std::span<const LossSegment<T>>(all));
         },
         {Shape{4, 9}});
@@ -116,7 +47,7 @@ struct SegmentLosses {
   }
 
   struct Segment {
-    LossKind kind;
+    const LossMethods<T>* loss;
     Index begin, end;
     T scale;  // 1 / sum of weights; 0 where nothing is labelled
   };
@@ -138,7 +69,7 @@ struct SegmentLosses {
         const Segment& s = segments[static_cast<std::size_t>(k)];
         std::fill(scale.raw() + s.begin, scale.raw() + s.end, s.scale * g.value.data()[r * count + k]);
       }
-      slopes(y, t.data(), scale.data(), dy.raw() + r * batch * columns);
+      slopes(y, t, scale.data(), dy.raw() + r * batch * columns);
     }
     Labels labels = g.labels;
     if (labels.diagonal()) {  // from positions among the losses to columns of the block
@@ -153,120 +84,41 @@ struct SegmentLosses {
 
   /// Sums over the batch of weight times loss, per segment, in double.
   void sums(const Tensor<T>& y, const Tensor<T>& t, double* out) const {
-    const Index columns = y.shape()[1], batch = y.shape()[0];
-    PoolVector<double> column_sums(static_cast<std::size_t>(columns), 0);
-    each_run([&](LossKind kind, Index begin, Index end) {
-      const Index width = end - begin;
-      if (width == columns && !weights.defined()) {  // one run of all columns: an array
-        if (segments.size() == 1)
-          detail::with_loss(kind, [&]<class Loss>(Loss) {
-            column_sums[0] = kernels::sum_of(batch * columns, detail::ValueOf<Loss>{}, y.data(), t.data());
-          });
-        if (segments.size() == 1) return;
-      }
-      Tensor<T> part = Tensor<T>::empty({width});
-      for (Index start = 0; start < batch; start += 64) {
-        part.fill(T(0));
-        for (Index i = start; i < std::min(batch, start + 64); ++i) {
-          const Index at = i * columns + begin;
-          detail::with_loss(kind, [&]<class Loss>(Loss) {
-            if (weights.defined())
-              kernels::detail::map_block(width, part.raw(), detail::WeightedLoss<Loss>{}, part.data(), y.data() + at,
-                                         t.data() + at, weights.data() + at);
-            else
-              kernels::detail::map_block(width, part.raw(), detail::WeightedLoss<Loss>{}, part.data(), y.data() + at,
-                                         t.data() + at);
-          });
-        }
-        for (Index j = 0; j < width; ++j)
-          column_sums[static_cast<std::size_t>(begin + j)] += static_cast<double>(part.data()[j]);
-      }
+    const Index columns = y.shape()[1];
+    PoolVector<double> column_sums(static_cast<std::size_t>(std::max<Index>(1, columns)), 0);
+    each_run(y, t, [&](const LossMethods<T>& loss, const LossColumns<T>& at) {
+      loss.sums(at, column_sums.data() + std::min(at.begin, std::max<Index>(0, columns - 1)));
     });
     for (std::size_t k = 0; k < segments.size(); ++k) {
       const Segment& s = segments[k];
       out[k] = 0;
-      if (s.kind == LossKind::cross_entropy) out[k] = cross_entropy_sum(y, static_cast<Index>(k));
-      else if (segments.size() == 1 && !weights.defined() && s.end - s.begin == columns) out[k] = column_sums[0];
-      else
-        for (Index j = s.begin; j < s.end; ++j) out[k] += column_sums[static_cast<std::size_t>(j)];
+      const Index end = s.loss->of_classes ? std::min(s.end, s.begin + 1) : s.end;
+      for (Index j = s.begin; j < end; ++j) out[k] += column_sums[static_cast<std::size_t>(j)];
     }
   }
 
  private:
-  /// Runs of neighbouring segments of one elementwise kind.
+  /// Runs of neighbouring segments of one elementwise loss, and segments of classes one by one.
   template <class F>
-  void each_run(F&& f) const {
+  void each_run(const Tensor<T>& y, const Tensor<T>& t, F&& f) const {
+    const Index batch = y.shape()[0], columns = y.shape()[1];
     for (std::size_t k = 0; k < segments.size();) {
-      const std::size_t first = k;
-      do ++k;
-      while (k < segments.size() && segments[k].kind == segments[first].kind && segments[k].begin == segments[k - 1].end);
-      if (segments[first].kind != LossKind::cross_entropy) f(segments[first].kind, segments[first].begin, segments[k - 1].end);
+      const std::size_t first = k++;
+      const LossMethods<T>& loss = *segments[first].loss;
+      while (!loss.of_classes && k < segments.size() && segments[k].loss == &loss && segments[k].begin == segments[k - 1].end) ++k;
+      f(loss, LossColumns<T>{batch, columns, segments[first].begin, segments[k - 1].end, y.data(), t.data(),
+                             weights.defined() ? weights.data() : nullptr,
+                             classes.defined() ? classes_of(static_cast<Index>(first)) : nullptr});
     }
   }
   const Index* classes_of(Index k) const { return classes.data() + k * classes.shape()[1]; }
-  T weight_of(Index row, const Segment& s, Index columns) const {
-    return weights.defined() ? weights.data()[row * columns + s.begin] : T(1);
-  }
-
-  double cross_entropy_sum(const Tensor<T>& y, Index k) const {
-    const Segment& s = segments[static_cast<std::size_t>(k)];
-    const Index columns = y.shape()[1], width = s.end - s.begin;
-    Tensor<T> scratch = Tensor<T>::empty({width});
-    double sum = 0;
-    for (Index i = 0; i < y.shape()[0]; ++i) {
-      const T w = weight_of(i, s, columns);
-      if (!(w > 0)) continue;
-      const T* row = y.data() + i * columns + s.begin;
-      T lse;
-      kernels::logsumexp(1, width, row, &lse, scratch.raw());
-      sum += static_cast<double>(w) * (static_cast<double>(lse) - static_cast<double>(row[classes_of(k)[i]]));
-    }
-    return sum;
-  }
 
   /// dy = scale * weight * slope, column by column.
-  void slopes(const Tensor<T>& y, const T* target, const T* scale, T* dy) const {
-    const Index columns = y.shape()[1], batch = y.shape()[0];
+  void slopes(const Tensor<T>& y, const Tensor<T>& target, const T* scale, T* dy) const {
     Index covered = 0;
     for (const Segment& s : segments) covered += s.end - s.begin;
-    if (covered < columns) std::fill_n(dy, batch * columns, T(0));
-    each_run([&](LossKind kind, Index begin, Index end) {
-      const Index width = end - begin;
-      detail::with_loss(kind, [&]<class Loss>(Loss) {
-        if (width == columns && segments.size() == 1 && !weights.defined()) {  // an array with one factor
-          const pack<T> factor(scale[begin]);
-          const auto f = [&factor](const auto& p, const auto& t) { return Loss::slope(p, t) * factor; };
-          kernels::map(batch * columns, dy, f, y.data(), target);
-          return;
-        }
-        for (Index i = 0; i < batch; ++i) {
-          const Index at = i * columns + begin;
-          if (weights.defined())
-            kernels::detail::map_block(width, dy + at, detail::WeightedSlope<Loss>{}, y.data() + at, target + at,
-                                       scale + begin, weights.data() + at);
-          else
-            kernels::detail::map_block(width, dy + at, detail::WeightedSlope<Loss>{}, y.data() + at, target + at,
-                                       scale + begin);
-        }
-      });
-    });
-    for (std::size_t k = 0; k < segments.size(); ++k) {
-      const Segment& s = segments[k];
-      if (s.kind != LossKind::cross_entropy) continue;
-      const Index width = s.end - s.begin;
-      for (Index i = 0; i < batch; ++i) {
-        T* out = dy + i * columns + s.begin;
-        const T w = weight_of(i, s, columns);
-        if (!(w > 0)) {
-          std::fill_n(out, width, T(0));
-          continue;
-        }
-        kernels::softmax(1, width, y.data() + i * columns + s.begin, out);
-        out[classes_of(static_cast<Index>(k))[i]] -= T(1);
-        const pack<T> factor(w * scale[s.begin]);
-        kernels::map(width, out, [&factor](const auto& p) { return p * factor; }, static_cast<const T*>(out));
-      }
-    }
+    if (covered < y.shape()[1]) std::fill_n(dy, y.size(), T(0));
+    each_run(y, target, [&](const LossMethods<T>& loss, const LossColumns<T>& at) { loss.slopes(at, scale, dy); });
   }
 
   /// Graph operations only: the truth that `slopes` is tested against, and the way to second derivatives.
@@ -281,16 +133,8 @@ struct SegmentLosses {
       gap(s.begin);
       covered = s.end;
       const Tensor<T> p = slice(y, 1, s.begin, s.end);
-      Tensor<T> slope;
-      if (s.kind == LossKind::cross_entropy) {
-        Tensor<T> chosen = Tensor<T>::zeros(p.shape());
-        for (Index i = 0; i < p.shape()[0]; ++i)
-          chosen.raw()[i * p.shape()[1] + classes_of(static_cast<Index>(k))[i]] = T(1);
-        slope = softmax(p, -1) - chosen;
-      } else {
-        const Tensor<T> t = slice(target, 1, s.begin, s.end);
-        detail::with_loss(s.kind, [&]<class Loss>(Loss) { slope = Loss::slope(p, t); });
-      }
+      Tensor<T> slope = s.loss->slope(p, slice(target, 1, s.begin, s.end),
+                                      classes.defined() ? classes_of(static_cast<Index>(k)) : nullptr);
       slope = slope * (s.scale * slice(g, 0, static_cast<Index>(k), static_cast<Index>(k) + 1));
       if (weights.defined()) {
         const Tensor<T> w = slice(weights, 1, s.begin, s.end);
@@ -307,7 +151,7 @@ namespace detail {
 
 template <class T>
 [[noreturn]] void bad_target(const LossSegment<T>& s, const std::string& what) {
-  fail(loss_name(s.kind), ": task '", s.task, "': ", what);
+  fail(s.loss->name, ": task '", s.task, "': ", what);
 }
 
 /// Copies the targets and weights of one segment into the blocks; returns the sum of its weights.
@@ -315,12 +159,12 @@ template <class T>
 double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<T>& targets, Tensor<T>& weights, Index* classes) {
   const Target<T>& target = *s.target;
   const Index width = s.end - s.begin;
-  const bool by_class = s.kind == LossKind::cross_entropy;
+  const bool by_class = s.loss->of_classes;
   const Tensor<T>&value = target.value, &w = target.weight;
   const bool class_values = target.classes.defined();
   if (by_class && !class_values) bad_target(s, "the target has values; cross-entropy needs classes, a Tensor<Index> [batch]");
   if (!value.defined() && !class_values) bad_target(s, "the target is undefined");
-  if (class_values && !by_class && s.kind != LossKind::bce_with_logits)
+  if (class_values && !s.loss->takes_classes)
     bad_target(s, "the target has classes; this loss needs values");
   const Shape& shape = class_values ? target.classes.shape() : value.shape();
   const Index expected_width = by_class ? 1 : width;
@@ -378,7 +222,7 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
       fail("segment_losses: segment '", s.task, "' is [", s.begin, ", ", s.end, "); it must lie in [", covered, ", ", columns, "]");
     covered = s.end;
     weighted |= s.target->weight.defined();
-    classes |= s.kind == LossKind::cross_entropy;
+    classes |= s.loss->of_classes;
   }
   double local_sums[16];
   PoolVector<double> many;
@@ -405,7 +249,7 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
   }
   for (Index k = 0; k < count; ++k) {
     const LossSegment<T>& s = segments[static_cast<std::size_t>(k)];
-    rule.segments.push_back({s.kind, s.begin, s.end, sums[k] > 0 ? static_cast<T>(1 / sums[k]) : T(0)});
+    rule.segments.push_back({s.loss, s.begin, s.end, sums[k] > 0 ? static_cast<T>(1 / sums[k]) : T(0)});
   }
   Tensor<T> losses = Tensor<T>::empty({count});
   PoolVector<double> totals(static_cast<std::size_t>(count));
@@ -420,42 +264,42 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
 namespace detail {
 /// The loss of one prediction [batch, ...], [1], and the sum of its label weights.
 template <class T>
-Tensor<T> one_loss(LossKind kind, const Tensor<T>& prediction, const Target<T>& target, std::string_view task, double& weight_sum) {
-  require(prediction, loss_name(kind), "prediction");
+Tensor<T> one_loss(const LossMethods<T>& loss, const Tensor<T>& prediction, const Target<T>& target, std::string_view task, double& weight_sum) {
+  require(prediction, loss.name, "prediction");
   const Shape& shape = prediction.shape();
-  if (kind == LossKind::cross_entropy ? shape.rank() != 2 : shape.rank() == 0)
-    fail(loss_name(kind), ": task '", task, "': the prediction is ", shape, "; it must be [batch, ",
-         kind == LossKind::cross_entropy ? "classes]" : "...]");
+  if (loss.of_classes ? shape.rank() != 2 : shape.rank() == 0)
+    fail(loss.name, ": task '", task, "': the prediction is ", shape, "; it must be [batch, ",
+         loss.of_classes ? "classes]" : "...]");
   const Tensor<T> block = shape.rank() == 2 ? prediction : reshape(prediction, {shape[0], shape.span(1, shape.rank())});
-  const LossSegment<T> segment{kind, 0, block.shape()[1], &target, task};
+  const LossSegment<T> segment{&loss, 0, block.shape()[1], &target, task};
   return segment_losses(block, std::span<const LossSegment<T>>(&segment, 1), std::span<double>(&weight_sum, 1));
 }
 template <class T>
-Tensor<T> scalar_loss(LossKind kind, const Tensor<T>& prediction, const Target<T>& target) {
+Tensor<T> scalar_loss(const LossMethods<T>& loss, const Tensor<T>& prediction, const Target<T>& target) {
   double weight_sum = 0;
-  return reshape(one_loss(kind, prediction, target, "loss", weight_sum), {});
+  return reshape(one_loss(loss, prediction, target, "loss", weight_sum), {});
 }
 }  // namespace detail
 
 /// Mean squared error, [] (PyTorch's mean reduction). The prediction is [batch, ...], the target as large.
 template <Differentiable T>
 Tensor<T> mse(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>& target) {
-  return detail::scalar_loss(LossKind::mse, prediction, target);
+  return detail::scalar_loss(loss_methods<T, MSE>, prediction, target);
 }
 /// Mean absolute error.
 template <Differentiable T>
 Tensor<T> mae(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>& target) {
-  return detail::scalar_loss(LossKind::mae, prediction, target);
+  return detail::scalar_loss(loss_methods<T, MAE>, prediction, target);
 }
 /// Binary cross-entropy of logits; the target is in [0, 1], or classes 0 and 1.
 template <Differentiable T>
 Tensor<T> bce_with_logits(const Tensor<T>& logits, const std::type_identity_t<Target<T>>& target) {
-  return detail::scalar_loss(LossKind::bce_with_logits, logits, target);
+  return detail::scalar_loss(loss_methods<T, BCEWithLogits>, logits, target);
 }
 /// Cross-entropy of logits [batch, classes] with classes [batch].
 template <Differentiable T>
 Tensor<T> cross_entropy(const Tensor<T>& logits, const std::type_identity_t<Target<T>>& target) {
-  return detail::scalar_loss(LossKind::cross_entropy, logits, target);
+  return detail::scalar_loss(loss_methods<T, CrossEntropy>, logits, target);
 }
 
 }  // namespace espalier::inline ESPALIER_ABI

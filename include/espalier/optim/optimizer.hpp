@@ -269,25 +269,20 @@ class Optimizer {
 
   void check_list() const {
     if (list_.empty()) fail(Rule::name, ": the parameter list is empty; give it parameters(model)");
-    std::vector<std::pair<const void*, const std::string*>> leaves;
-    std::vector<const std::string*> names;
+    std::vector<std::uint64_t> leaves;
     for (const Named<Tensor<T>>& item : list_) {
-      leaves.push_back({&detail::listed_leaf(Rule::name, item), &item.name});
-      names.push_back(&item.name);
+      leaves.push_back(detail::key_of(&detail::listed_leaf(Rule::name, item)));
       if (item.value.buffer()->borrowed)
         fail(Rule::name, ": '", item.name, "' ", item.value.shape(),
              " is a read-only view of borrowed memory; clone it before making it a parameter");
     }
-    std::stable_sort(leaves.begin(), leaves.end(),
-                     [](const auto& a, const auto& b) { return std::less<>{}(a.first, b.first); });
-    for (std::size_t i = 1; i < leaves.size(); ++i)
-      if (leaves[i].first == leaves[i - 1].first)
-        fail(Rule::name, ": '", *leaves[i - 1].second, "' and '", *leaves[i].second,
+    const std::vector<std::size_t> first = detail::first_places(leaves);
+    for (std::size_t i = 0; i < first.size(); ++i)
+      if (first[i] != i)
+        fail(Rule::name, ": '", list_.at(static_cast<Index>(first[i])).name, "' and '", list_.at(static_cast<Index>(i)).name,
              "' are the same parameter; list it once");
-    std::sort(names.begin(), names.end(), [](auto a, auto b) { return *a < *b; });
-    for (std::size_t i = 1; i < names.size(); ++i)
-      if (*names[i] == *names[i - 1])
-        fail(Rule::name, ": two parameters have the name '", *names[i], "'; names must differ");
+    if (const std::string* twice = detail::repeated_name(list_))
+      fail(Rule::name, ": two parameters have the name '", *twice, "'; names must differ");
   }
 
   /// A model has put parameters into a pack, or into another one, since the spans were laid out.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "espalier/core/error.hpp"
+#include "espalier/core/repeats.hpp"
 #include "espalier/core/shape.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -26,12 +27,7 @@ class NamedList {
   NamedList(std::initializer_list<Named<Value>> items) : NamedList(std::vector<Named<Value>>(items)) {}
   /// Throws Error when a name appears twice.
   explicit NamedList(std::vector<Named<Value>> items) : items_(std::move(items)) {
-    std::vector<std::string_view> sorted;
-    sorted.reserve(items_.size());
-    for (const Named<Value>& item : items_) sorted.push_back(item.name);
-    std::sort(sorted.begin(), sorted.end());
-    if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
-      fail("names: '", *twice, "' appears twice; names must differ");
+    if (const std::string* twice = detail::repeated_name(items_)) fail("names: '", *twice, "' appears twice; names must differ");
   }
 
   Index size() const { return static_cast<Index>(items_.size()); }
@@ -63,6 +59,30 @@ class NamedList {
 
  private:
   std::vector<Named<Value>> items_;
+};
+
+/// Looks many names up in a list of `size` names, `name(i)` each: at once where both lists are in one order, else by
+/// sorting, so that neither way costs the square of their number. Refers to the names.
+template <class Name>
+class NameIndex {
+ public:
+  NameIndex(Index size, Name name) : size_(size), name_(std::move(name)) {}
+
+  /// The position of a name, -1 when there is none; looks at `hint` first.
+  Index find(std::string_view name, Index hint) {
+    if (hint < size_ && name_(hint) == name) return hint;
+    if (sorted_.empty()) {
+      for (Index i = 0; i < size_; ++i) sorted_.push_back({name_(i), i});
+      std::sort(sorted_.begin(), sorted_.end());
+    }
+    const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), std::pair<std::string_view, Index>{name, -1});
+    return at != sorted_.end() && at->first == name ? at->second : -1;
+  }
+
+ private:
+  Index size_;
+  Name name_;
+  std::vector<std::pair<std::string_view, Index>> sorted_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI
