@@ -16,9 +16,9 @@ using namespace espalier;
 
 namespace {
 
-struct Heads {
+struct TwoHeads {
   Linear<float> digit, ink;
-  explicit Heads(Rng& rng) : digit(4, 3, rng), ink(4, 1, rng) {}
+  explicit TwoHeads(Rng& rng) : digit(4, 3, rng), ink(4, 1, rng) {}
   void fields(auto&& visit) {
     visit("digit", digit);
     visit("ink", ink);
@@ -27,7 +27,7 @@ struct Heads {
 
 struct Net {
   Sequential<float> trunk;
-  Heads heads;
+  TwoHeads heads;
   explicit Net(Rng& rng) : trunk(Linear(2, 4, rng), Linear(4, 4, rng, {.bias = false})), heads(rng) {}
   void fields(auto&& visit) {
     visit("trunk", trunk);
@@ -251,9 +251,9 @@ TEST_CASE("checkpoint: many differences are cut after twenty", "[fast]") {
 TEST_CASE("checkpoint: equal shapes under other names do not fit", "[fast]") {
   const Scratch scratch;
   Rng rng(1);
-  Heads model(rng);
+  TwoHeads model(rng);
   struct Renamed {
-    Heads heads;
+    TwoHeads heads;
     void fields(Visitor& visit) {
       visit("digit", heads.digit);
       visit("paint", heads.ink);

@@ -31,23 +31,24 @@ Model make_model(bool packed, std::uint64_t seed = 1) {
   return Model({.trunk = sequential(Dense(4, 6, rng), ReLU{}), .heads = heads});
 }
 MultiObjective<double> make_objective(Combiner combiner = {}) {
-  return MultiObjective<double>({{"price", MSE{}}, {"class", CrossEntropy{}}, {"deep", MAE{}}, {"size", BCEWithLogits{}}},
-                                std::move(combiner));
+  return MultiObjective<double>(
+      {{"price", MSE{}}, {"class", CrossEntropy{}}, {"deep", MAE{}}, {"size", BCEWithLogits{}}}, std::move(combiner));
 }
-struct Batch {
+struct Samples {
   Tensor<double> x;
   Targets<double> targets;
-  explicit Batch(std::uint64_t seed = 5, bool classes = true) {
+  explicit Samples(std::uint64_t seed = 5, bool classes = true) {
     Rng rng{seed};
     x = Tensor<double>::normal({9, 4}, rng);
-    const Target<double> kind(Tensor<Index>({9}, {0, 1, 2, 3, 3, 2, 1, 0, 1}), Tensor<double>::full({9}, classes ? 1 : 0));
+    const Target<double> kind(Tensor<Index>({9}, {0, 1, 2, 3, 3, 2, 1, 0, 1}),
+                              Tensor<double>::full({9}, classes ? 1 : 0));
     targets = {{"price", Tensor<double>::normal({9}, rng)},
                {"class", kind},
                {"deep", Tensor<double>::normal({9, 2}, rng)},
                {"size", {Tensor<double>::uniform({9, 2}, 0, 1, rng), Tensor<double>::uniform({9}, 0, 2, rng)}}};
   }
 };
-void step(Model& model, MultiObjective<double>& objective, const Batch& batch, double lr = 0.1) {
+void step(Model& model, MultiObjective<double>& objective, const Samples& batch, double lr = 0.1) {
   Pass pass{Rng{0}};
   objective.backward(objective(model(batch.x, pass), batch.targets));
   if (lr > 0) descend(model, lr);
@@ -70,7 +71,7 @@ TEST_CASE("packed heads have the names, values, outputs and gradients of separat
   CHECK(p.at(2).name == "heads.price.weight");
   CHECK(same_bits(values_of(packed), values_of(separate)));
 
-  const Batch batch;
+  const Samples batch;
   const Outputs<double> a = packed(batch.x), b = separate(batch.x);
   for (const std::string name : {"price", "class", "deep", "size"}) {
     REQUIRE(a[name].shape() == b[name].shape());
@@ -82,8 +83,8 @@ TEST_CASE("packed heads have the names, values, outputs and gradients of separat
   for (const Combiner& combiner : {Combiner(), Combiner(FixedWeights({1, 2, 3, 0.5})), Combiner(UPGrad{})})
     for (const bool classes : {true, false}) {
       MultiObjective<double> one = make_objective(combiner), two = make_objective(combiner);
-      step(packed, one, Batch(6, classes), 0);
-      step(separate, two, Batch(6, classes), 0);
+      step(packed, one, Samples(6, classes), 0);
+      step(separate, two, Samples(6, classes), 0);
       const Values x = gradients_of(packed), y = gradients_of(separate);
       for (std::size_t i = 0; i < x.size(); ++i) {
         INFO(p.at(static_cast<Index>(i)).name);
@@ -94,15 +95,15 @@ TEST_CASE("packed heads have the names, values, outputs and gradients of separat
     }
   MultiObjective<double> one = make_objective(UPGrad{}), two = make_objective(UPGrad{});
   for (int i = 0; i < 20; ++i) {
-    step(packed, one, Batch(static_cast<std::uint64_t>(i), i % 3 > 0));
-    step(separate, two, Batch(static_cast<std::uint64_t>(i), i % 3 > 0));
+    step(packed, one, Samples(static_cast<std::uint64_t>(i), i % 3 > 0));
+    step(separate, two, Samples(static_cast<std::uint64_t>(i), i % 3 > 0));
   }
   CHECK(difference(values_of(packed), values_of(separate)) < 1e-11);
 }
 
 TEST_CASE("gradients of packed heads by grad, jacobian and hvp", "[fast]") {
   Model packed = make_model(true), separate = make_model(false);
-  const Batch batch;
+  const Samples batch;
   const auto loss = [&](Model& model) {
     Pass pass{Rng{0}};
     const Outputs<double> y = model(batch.x, pass);
@@ -129,10 +130,10 @@ TEST_CASE("copies of a model share its parameters", "[fast]") {
   Model assigned = make_model(true, 2);
   assigned = model;
   MultiObjective<double> objective = make_objective();
-  step(copy, objective, Batch());
+  step(copy, objective, Samples());
   CHECK(same_bits(values_of(model), values_of(copy)));
   CHECK(same_bits(values_of(model), values_of(assigned)));
-  const Batch batch;
+  const Samples batch;
   CHECK(same_bits(model(batch.x).block(), copy(batch.x).block()));
   CHECK(same_bits(model(batch.x).block(), assigned(batch.x).block()));
 }
@@ -156,7 +157,7 @@ TEST_CASE("a clone is deep, and packed again", "[fast]") {
   CHECK(same_bits(values_of(copy), before));
   CHECK(copy.heads().layout()->places[0].packed());
   MultiObjective<double> objective = make_objective(UPGrad{});
-  const Batch batch;
+  const Samples batch;
   const Outputs<double> outputs = model(batch.x);
   step(copy, objective, batch);
   CHECK(same_bits(values_of(model), before));
@@ -178,7 +179,7 @@ TEST_CASE("a clone is deep, and packed again", "[fast]") {
 
 TEST_CASE("a member that is written to is seen by the model", "[fast]") {
   Model model = make_model(true);
-  const Batch batch;
+  const Samples batch;
   Dense* head = model.heads()[1].as<Dense>();
   REQUIRE(head != nullptr);
   std::ranges::fill(head->weight.mutate(), 0.0);
@@ -192,7 +193,7 @@ TEST_CASE("a member that is written to is seen by the model", "[fast]") {
 
 TEST_CASE("a head that was replaced is used once the model's fields are walked", "[fast]") {
   Model model = make_model(true);
-  const Batch batch;
+  const Samples batch;
   const Tensor<double> other = model(batch.x)["size"];
   Rng rng{77};
   const Dense fresh(6, 4, rng);
@@ -208,13 +209,15 @@ TEST_CASE("a head that was replaced is used once the model's fields are walked",
 
 TEST_CASE("a regulariser on one head's weight adds to its gradient", "[fast]") {
   Model model = make_model(true), separate = make_model(false);
-  const auto regularise = [](Model& m, double factor) { backward(factor * sum(square(parameter_of(m, "heads.size.weight")))); };
+  const auto regularise = [](Model& m, double factor) {
+    backward(factor * sum(square(parameter_of(m, "heads.size.weight"))));
+  };
   for (const bool before : {true, false}) {
     for (Model* m : {&model, &separate}) {
       clear_gradients(*m);
       MultiObjective<double> objective = make_objective();
       if (before) regularise(*m, 0.5);
-      step(*m, objective, Batch(), 0);
+      step(*m, objective, Samples(), 0);
       if (!before) regularise(*m, 0.5);
     }
     CHECK(difference(gradients_of(model), gradients_of(separate)) < 1e-12);
@@ -231,17 +234,17 @@ TEST_CASE("no gradient arrives at the head of an absent task", "[fast]") {
     for (const Combiner& combiner : {Combiner(), Combiner(UncertaintyWeighting{}), Combiner(UPGrad{})}) {
       Model model = make_model(packed);
       MultiObjective<double> objective = make_objective(combiner);
-      step(model, objective, Batch(5, false), 0);
+      step(model, objective, Samples(5, false), 0);
       CHECK_FALSE(gradient_at(model, "heads.class.weight").defined());
       CHECK_FALSE(gradient_at(model, "heads.class.bias").defined());
       for (const std::string path : {"heads.price.weight", "heads.size.bias", "heads.deep.0.weight", "trunk.0.weight"})
         CHECK(gradient_at(model, path).defined());
       // Present in the next batch, it starts from nothing.
       clear_gradients(model);
-      step(model, objective, Batch(6, true), 0);
+      step(model, objective, Samples(6, true), 0);
       Model fresh = make_model(packed);
       MultiObjective<double> other = make_objective(combiner.name() == "uncertainty" ? Combiner() : combiner);
-      step(fresh, other, Batch(6, true), 0);
+      step(fresh, other, Samples(6, true), 0);
       if (combiner.name() != "uncertainty") CHECK(same_bits(gradients_of(model), gradients_of(fresh)));
     }
 }
@@ -253,7 +256,8 @@ TEST_CASE("tied heads stay unpacked and are shared", "[fast]") {
   const Dense tied(6, 2, rng), own(6, 1, rng), other(6, 1, rng);
   const auto make = [&] {
     Rng r{2};
-    return Model({.trunk = sequential(Dense(4, 6, r), Tanh{}), .heads = {{"a", tied}, {"x", own}, {"b", tied}, {"y", other}}});
+    return Model(
+        {.trunk = sequential(Dense(4, 6, r), Tanh{}), .heads = {{"a", tied}, {"x", own}, {"b", tied}, {"y", other}}});
   };
   Model model = make();
   const auto& places = model.heads().layout()->places;
@@ -262,18 +266,20 @@ TEST_CASE("tied heads stay unpacked and are shared", "[fast]") {
   CHECK(places[1].packed());
   CHECK(places[3].packed());
   CHECK(parameters<double>(model).size() == 8);
-  const Batch batch;
+  const Samples batch;
   CHECK(same_bits(model(batch.x)["a"], model(batch.x)["b"]));
 
   for (const bool aggregated : {false, true}) {
     clear_gradients(model);
     Pass pass{Rng{0}};
-    MultiObjective<double> objective({{"a", MSE{}}, {"x", MSE{}}, {"b", MAE{}}, {"y", MSE{}}}, aggregated ? Combiner(UPGrad{}) : Combiner());
+    MultiObjective<double> objective({{"a", MSE{}}, {"x", MSE{}}, {"b", MAE{}}, {"y", MSE{}}},
+                                     aggregated ? Combiner(UPGrad{}) : Combiner());
     const Tensor<double> two = Tensor<double>::ones({9, 2}), one = Tensor<double>::ones({9});
     const auto losses = objective(model(batch.x, pass), {{"a", two}, {"x", one}, {"b", -two}, {"y", one}});
     const Values tensors = tensors_of(model);
     std::vector<bool> shared;
-    for (const auto& p : parameters<double>(model)) shared.push_back(p.name.starts_with("trunk") || p.name.starts_with("heads.a"));
+    for (const auto& p : parameters<double>(model))
+      shared.push_back(p.name.starts_with("trunk") || p.name.starts_with("heads.a"));
     Values expected = upgrad_reference(losses, tensors, shared);
     if (!aggregated) {
       const auto rows = explicit_gradients(losses, tensors);
@@ -291,13 +297,14 @@ TEST_CASE("tied heads stay unpacked and are shared", "[fast]") {
 TEST_CASE("a head tied to the trunk stays unpacked and is shared", "[fast]") {
   Rng rng{1};
   const Dense square_layer(4, 4, rng);
-  Model model({.trunk = sequential(square_layer, Tanh{}), .heads = {{"a", square_layer}, {"b", Dense(4, 1, rng)}, {"c", Dense(4, 1, rng)}}});
+  Model model({.trunk = sequential(square_layer, Tanh{}),
+               .heads = {{"a", square_layer}, {"b", Dense(4, 1, rng)}, {"c", Dense(4, 1, rng)}}});
   CHECK_FALSE(model.heads().layout()->places[0].packed());
   CHECK(model.heads().layout()->places[1].packed());
   CHECK(leaf_of(square_layer.weight)->owner.kind == Owner::Kind::shared);
   Pass pass{Rng{0}};
   MultiObjective<double> objective({{"a", MSE{}}, {"b", MSE{}}, {"c", MSE{}}}, UPGrad{});
-  const Batch batch;
+  const Samples batch;
   const Tensor<double> one = Tensor<double>::ones({9});
   const auto losses = objective(model(batch.x, pass), {{"a", Tensor<double>::ones({9, 4})}, {"b", -one}, {"c", one}});
   std::vector<bool> shared;
@@ -311,7 +318,7 @@ TEST_CASE("heads of one model in another", "[fast]") {
   Model model = make_model(true);
   Rng rng{1};
   Model user({.trunk = model.trunk(), .heads = {{"kind", *model.heads()[1].as<Dense>()}, {"new", Dense(6, 2, rng)}}});
-  const Batch batch;
+  const Samples batch;
   CHECK(difference(user(batch.x)["kind"], model(batch.x)["class"]) < 1e-14);
   std::ranges::fill(model.heads()[1].as<Dense>()->weight.mutate(), 0.25);
   CHECK(difference(user(batch.x)["kind"], model(batch.x)["class"]) < 1e-14);

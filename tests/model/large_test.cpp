@@ -19,7 +19,10 @@ struct Large {
   Tensor<float> x;
 
   Large(Index heads, bool reversed, Combiner combiner = {})
-      : model(make(heads)), objective(losses(heads, reversed), std::move(combiner)), targets(labels(heads)), x(inputs()) {}
+      : model(make(heads)),
+        objective(losses(heads, reversed), std::move(combiner)),
+        targets(labels(heads)),
+        x(inputs()) {}
 
   static std::string name(Index k) { return "task" + std::to_string(k); }
   static MultiTaskModel<float> make(Index heads) {

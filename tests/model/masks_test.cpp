@@ -38,8 +38,8 @@ MultiObjective<double> make_objective(Combiner combiner) {
 
 /// What is there in a batch.
 struct Pattern {
-  Tensor<bool> left, right;                 // [batch]
-  Tensor<double> kind, size, deep, done;    // weights; those of size by element
+  Tensor<bool> left, right;               // [batch]
+  Tensor<double> kind, size, deep, done;  // weights; those of size by element
 
   Pattern(Index batch, double share, Rng& rng) {
     const auto draw = [&](const Shape& shape) {
@@ -55,12 +55,12 @@ struct Pattern {
     done = draw({batch});
   }
 };
-struct Batch {
+struct Samples {
   Inputs<double> inputs;
   Targets<double> targets;
 
   /// Numbers by `seed`; `garbage` behind every mask.
-  Batch(const Pattern& p, std::uint64_t seed, double garbage) {
+  Samples(const Pattern& p, std::uint64_t seed, double garbage) {
     Rng rng{seed};
     const Index n = p.left.size();
     const auto behind = [&](const Tensor<double>& weight, const Tensor<double>& x) {
@@ -97,7 +97,7 @@ Trace train(bool gated, const Combiner& combiner, double garbage, double modalit
   Rng patterns{7};
   Trace trace;
   for (std::uint64_t step = 0; step < 6; ++step) {
-    const Batch batch(Pattern(9, step == 5 ? 0.2 : 0.6, patterns), step, garbage);
+    const Samples batch(Pattern(9, step == 5 ? 0.2 : 0.6, patterns), step, garbage);
     {
       Pass pass{Rng{3}, step};
       const Losses<double> losses = objective(model(batch.inputs, pass), batch.targets);
@@ -123,7 +123,8 @@ TEST_CASE("what lies behind a mask changes no loss, gradient, statistic, update 
           const Trace dirty = train(gated, combiner, garbage, dropout);
           INFO(combiner.name() << (gated ? " gated" : " concat") << " behind: " << garbage);
           CHECK(dirty.losses == clean.losses);
-          for (std::size_t i = 0; i < clean.gradients.size(); ++i) CHECK(same_bits(dirty.gradients[i], clean.gradients[i]));
+          for (std::size_t i = 0; i < clean.gradients.size(); ++i)
+            CHECK(same_bits(dirty.gradients[i], clean.gradients[i]));
           for (std::size_t i = 0; i < clean.states.size(); ++i) {
             CHECK(same_bits(dirty.states[i], clean.states[i]));
             CHECK(finite(clean.states[i]));
@@ -141,7 +142,7 @@ TEST_CASE("1,000 patterns of what is missing keep everything finite", "[fast]") 
     int empty = 0;
     for (std::uint64_t i = 0; i < 500; ++i) {
       const Pattern pattern(static_cast<Index>(1 + i % 5), shares[i % 6], rng);
-      const Batch batch(pattern, i, NAN);
+      const Samples batch(pattern, i, NAN);
       MultiObjective<double>& objective = i % 2 == 0 ? aggregated : weighted;
       Pass pass{Rng{3}, i};
       const Losses<double> losses = objective(model(batch.inputs, pass), batch.targets);
@@ -167,7 +168,7 @@ TEST_CASE("a batch without any modality trains what is left: finite, and encoder
       Rng rng{5};
       Pattern pattern(4, 1, rng);
       pattern.left = pattern.right = Tensor<bool>::zeros({4});
-      const Batch batch(pattern, 1, NAN);
+      const Samples batch(pattern, 1, NAN);
       MultiObjective<double> objective = make_objective(combiner);
       {
         Pass pass{Rng{0}};
@@ -193,7 +194,7 @@ TEST_CASE("a sample without any modality does not disturb the others", "[fast]")
     Pattern pattern(5, 1, rng);
     pattern.left = Tensor<bool>({5}, {true, false, true, false, true});
     pattern.right = Tensor<bool>({5}, {true, false, false, true, true});
-    const Batch batch(pattern, 1, NAN);
+    const Samples batch(pattern, 1, NAN);
     const Outputs<double> y = model(batch.inputs);
     CHECK(finite(y["kind"]));
     MultiObjective<double> objective = make_objective(UPGrad{});
@@ -213,7 +214,7 @@ TEST_CASE("an encoder without present rows gets no gradient and keeps its statis
     Rng rng{8};
     Pattern pattern(6, 1, rng);
     pattern.right = Tensor<bool>::zeros({6});
-    const Batch batch(pattern, 2, NAN);
+    const Samples batch(pattern, 2, NAN);
     const auto statistics = [&](const char* name) {
       Values found;
       detail::each_tensor(model, [&](const std::string& path, auto& tensor) {

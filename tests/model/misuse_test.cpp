@@ -18,7 +18,8 @@ using Model = MultiTaskModel<double>;
 
 Model make_model() {
   Rng rng{1};
-  return Model({.trunk = sequential(Dense(3, 4, rng), Tanh{}), .heads = {{"kind", Dense(4, 3, rng)}, {"size", Dense(4, 1, rng)}}});
+  return Model({.trunk = sequential(Dense(3, 4, rng), Tanh{}),
+                .heads = {{"kind", Dense(4, 3, rng)}, {"size", Dense(4, 1, rng)}}});
 }
 MultiObjective<double> make_objective(Combiner combiner = {}) {
   return MultiObjective<double>({{"kind", CrossEntropy{}}, {"size", MSE{}}}, std::move(combiner));
@@ -34,7 +35,8 @@ TEST_CASE("models say what they need", "[fast]") {
   const Dense head(4, 1, rng);
   CHECK_THROWS_WITH(Model({.trunk = head}), "model: no task head given; it needs at least one");
   CHECK_THROWS_WITH(Model({.heads = {{"a", head}, {"b", {}}}}), "model: the head of task 'b' is empty");
-  CHECK_THROWS_WITH(Model({.heads = {{"a", head}, {"b", head}, {"a", head}}}), "model: task 'a' appears twice; names must differ");
+  CHECK_THROWS_WITH(Model({.heads = {{"a", head}, {"b", head}, {"a", head}}}),
+                    "model: task 'a' appears twice; names must differ");
   const Model model = make_model();
   CHECK_THROWS_WITH(model(Tensor<double>()), "MultiTaskModel: x is an undefined tensor; give it values first");
   CHECK_THROWS_WITH(model(Tensor<double>::zeros({2, 5})),
@@ -57,17 +59,22 @@ TEST_CASE("multi-modal models say what they need", "[fast]") {
                     "MultiModalModel: the encoder of 'a' is empty");
   CHECK_THROWS_WITH(Modal({.encoders = {{"a", encoder}, {"a", encoder}}, .fusion = fusion, .heads = {{"y", head}}}),
                     "names: 'a' appears twice; names must differ");
-  CHECK_THROWS_WITH(Modal({.encoders = {{"a", encoder}}, .fusion = fusion}), "model: no task head given; it needs at least one");
-  CHECK_THROWS_WITH(Modal({.encoders = {{"a", encoder}}, .fusion = fusion, .heads = {{"y", head}}, .modality_dropout = 1}),
-                    "MultiModalModel: modality_dropout is 1; it must lie in [0, 1)");
-  CHECK_THROWS_WITH(Modal({.encoders = {{"a", encoder}}, .fusion = fusion, .heads = {{"y", head}}, .modality_dropout = NAN}),
-                    "MultiModalModel: modality_dropout is nan; it must lie in [0, 1)");
+  CHECK_THROWS_WITH(Modal({.encoders = {{"a", encoder}}, .fusion = fusion}),
+                    "model: no task head given; it needs at least one");
+  CHECK_THROWS_WITH(
+      Modal({.encoders = {{"a", encoder}}, .fusion = fusion, .heads = {{"y", head}}, .modality_dropout = 1}),
+      "MultiModalModel: modality_dropout is 1; it must lie in [0, 1)");
+  CHECK_THROWS_WITH(
+      Modal({.encoders = {{"a", encoder}}, .fusion = fusion, .heads = {{"y", head}}, .modality_dropout = NAN}),
+      "MultiModalModel: modality_dropout is nan; it must lie in [0, 1)");
 
-  const Modal model({.encoders = {{"left", encoder}, {"right", Dense(3, 4, rng)}}, .fusion = fusion, .heads = {{"y", head}}});
+  const Modal model(
+      {.encoders = {{"left", encoder}, {"right", Dense(3, 4, rng)}}, .fusion = fusion, .heads = {{"y", head}}});
   CHECK_THROWS_WITH(model({}), "MultiModalModel: no modality given; known: left, right");
   CHECK_THROWS_WITH(model({{"left", x}, {"top", x}}), "MultiModalModel: unknown modality 'top'; known: left, right");
   CHECK_THROWS_WITH(model({{"left", x}, {"left", x}}), "names: 'left' appears twice; names must differ");
-  CHECK_THROWS_WITH(model({{"left", Input<double>()}}), "MultiModalModel: modality 'left' has neither values nor tokens");
+  CHECK_THROWS_WITH(model({{"left", Input<double>()}}),
+                    "MultiModalModel: modality 'left' has neither values nor tokens");
   CHECK_THROWS_WITH(model({{"left", x}, {"right", Tensor<double>::zeros({3, 3})}}),
                     "MultiModalModel: modality 'right' has 3 samples, 'left' has 2");
   CHECK_THROWS_WITH(model({{"left", {x, Tensor<bool>::ones({3})}}}),
@@ -86,25 +93,31 @@ TEST_CASE("an objective says which task and what there is", "[fast]") {
   const Model model = make_model();
   const MultiObjective<double> objective = make_objective(), other({{"kind", CrossEntropy{}}, {"colour", MSE{}}});
   const Outputs<double> y = model(x);
-  CHECK_THROWS_WITH(other(y, make_targets()), "objective: the model predicts no task 'colour'; it predicts: kind, size");
-  CHECK_THROWS_WITH(objective(y, {{"kind", Tensor<Index>({2}, {0, 2})}}), "objective: no target for task 'size'; targets given: kind");
-  CHECK_THROWS_WITH(objective(Outputs<double>(), make_targets()), "objective: the model predicts no task 'kind'; it predicts: none");
+  CHECK_THROWS_WITH(other(y, make_targets()),
+                    "objective: the model predicts no task 'colour'; it predicts: kind, size");
+  CHECK_THROWS_WITH(objective(y, {{"kind", Tensor<Index>({2}, {0, 2})}}),
+                    "objective: no target for task 'size'; targets given: kind");
+  CHECK_THROWS_WITH(objective(Outputs<double>(), make_targets()),
+                    "objective: the model predicts no task 'kind'; it predicts: none");
   Targets<double> targets = make_targets();
   targets.find("size")->value = Tensor<double>::zeros({3, 1});
   CHECK_THROWS_WITH(objective(y, targets),
                     "mse: task 'size': the target is [3, 1], the prediction [2, 1]; the target must be [2, 1] or [2]");
   targets = make_targets();
   targets.find("size")->weight = Tensor<double>({2}, {1, -1});
-  CHECK_THROWS_WITH(objective(y, targets), "mse: task 'size': the weight of sample 1 is -1; weights are finite and not negative");
+  CHECK_THROWS_WITH(objective(y, targets),
+                    "mse: task 'size': the weight of sample 1 is -1; weights are finite and not negative");
   targets.find("size")->weight = Tensor<double>({3}, {1, 1, 1});
   CHECK_THROWS_WITH(objective(y, targets),
                     "mse: task 'size': the weight is [3]; it must be [2], one per sample, or the target's shape");
   targets = make_targets();
   targets.find("kind")->classes = Tensor<Index>({2}, {0, 3});
-  CHECK_THROWS_WITH(objective(y, targets), "cross_entropy: task 'kind': sample 1 has class 3; classes must lie in [0, 2]");
-  *targets.find("kind") = Target<double>(Tensor<double>::zeros({2, 3}));
   CHECK_THROWS_WITH(objective(y, targets),
-                    "cross_entropy: task 'kind': the target has values; cross-entropy needs classes, a Tensor<Index> [batch]");
+                    "cross_entropy: task 'kind': sample 1 has class 3; classes must lie in [0, 2]");
+  *targets.find("kind") = Target<double>(Tensor<double>::zeros({2, 3}));
+  CHECK_THROWS_WITH(
+      objective(y, targets),
+      "cross_entropy: task 'kind': the target has values; cross-entropy needs classes, a Tensor<Index> [batch]");
   CHECK_THROWS_WITH(objective(y, make_targets())["colour"], "losses: unknown task 'colour'; known: kind, size");
   CHECK_THROWS_WITH(make_targets()["colour"], "unknown name 'colour'; known: kind, size");
 }
@@ -120,8 +133,9 @@ TEST_CASE("backward needs recorded losses of this objective, once", "[fast]") {
     CHECK_THROWS_WITH(one.backward(losses), "objective: 2 losses given for 1 tasks");
     objective.backward(losses);
     const Values once = gradients_of(model);
-    CHECK_THROWS_WITH(objective.backward(losses),
-                      "objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
+    CHECK_THROWS_WITH(
+        objective.backward(losses),
+        "objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
     CHECK(same_bits(gradients_of(model), once));
   }
 }
@@ -136,10 +150,11 @@ TEST_CASE("an update between forward and backward is refused", "[fast]") {
       auto list = parameters<double>(model);
       Tensor<double> weight = list[head ? "heads.size.weight" : "trunk.0.weight"];
       weight.mutate()[0] += 0.1;
-      CHECK_THROWS_WITH(objective.backward(losses),
-                        join("backward: a value ", head ? Shape{4, 4} : Shape{4, 3},
-                             " that linear needs was changed in place after the forward pass (by an optimizer step or mutate()); "
-                             "run the forward pass again before backward"));
+      CHECK_THROWS_WITH(
+          objective.backward(losses),
+          join("backward: a value ", head ? Shape{4, 4} : Shape{4, 3},
+               " that linear needs was changed in place after the forward pass (by an optimizer step or mutate()); "
+               "run the forward pass again before backward"));
       for (const auto& p : list) CHECK(leaf_of(p.value)->slot == -1);
       // The next step works as if nothing had happened.
       clear_gradients(model);

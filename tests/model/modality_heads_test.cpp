@@ -141,7 +141,8 @@ TEST_CASE("a row alone has the bits that it has in any batch, on two threads too
 TEST_CASE("modalities may have batches of their own", "[fast]") {
   const Model model = make_model();
   Rng rng{4};
-  const Outputs<double> y = model({{"camera", Tensor<double>::normal({3, 4}, rng)}, {"lidar", Tensor<double>::normal({5, 4}, rng)}});
+  const Outputs<double> y =
+      model({{"camera", Tensor<double>::normal({3, 4}, rng)}, {"lidar", Tensor<double>::normal({5, 4}, rng)}});
   CHECK(y["camera"].shape() == Shape{3, 3});
   CHECK(y["lidar"].shape() == Shape{5, 2});
 }
@@ -176,12 +177,14 @@ TEST_CASE("ModalityHeads refuses what does not fit", "[fast]") {
   const Tensor<double> x = Tensor<double>::zeros({2, 4});
   CHECK_THROWS_WITH(Model({.heads = {{"a", Dense(4, 1, rng)}}}), "ModalityHeads: no trunk given");
   CHECK_THROWS_WITH(Model({.trunk = Dense(4, 4, rng)}), "ModalityHeads: no head given; it needs at least one modality");
-  CHECK_THROWS_WITH(Model({.trunk = Dense(4, 4, rng), .heads = {{"a", {}}}}), "ModalityHeads: the head of 'a' is empty");
+  CHECK_THROWS_WITH(Model({.trunk = Dense(4, 4, rng), .heads = {{"a", {}}}}),
+                    "ModalityHeads: the head of 'a' is empty");
   CHECK_THROWS_WITH(Model({.trunk = Dense(4, 4, rng), .heads = {{"a", Dense(4, 1, rng)}, {"a", Dense(4, 1, rng)}}}),
                     "names: 'a' appears twice; names must differ");
   CHECK_THROWS_WITH(model({{"camera", x}}),
                     "ModalityHeads: modality 'lidar' is not given; give it with presence false where it is absent");
-  CHECK_THROWS_WITH(model({{"camera", x}, {"radar", x}}), "ModalityHeads: unknown modality 'radar'; known: camera, lidar");
+  CHECK_THROWS_WITH(model({{"camera", x}, {"radar", x}}),
+                    "ModalityHeads: unknown modality 'radar'; known: camera, lidar");
   CHECK_THROWS_WITH(model({{"camera", x}, {"lidar", {x, Tensor<bool>::ones({3})}}}),
                     "model: the presence of modality 'lidar' is [3]; it must be [2]");
 }

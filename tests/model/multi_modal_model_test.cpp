@@ -45,7 +45,8 @@ Inputs<float> make_inputs(Index batch, std::uint64_t seed = 2) {
 Inputs<float> rows(const Inputs<float>& inputs, Index first, Index last) {
   Inputs<float> part;
   for (const auto& input : inputs)
-    part.add(input.name, Input<float>(slice(input.value.values, 0, first, last), slice(input.value.present, 0, first, last)));
+    part.add(input.name,
+             Input<float>(slice(input.value.values, 0, first, last), slice(input.value.present, 0, first, last)));
   return part;
 }
 
@@ -53,11 +54,12 @@ Inputs<float> rows(const Inputs<float>& inputs, Index first, Index last) {
 
 TEST_CASE("a multi-modal model has PyTorch's names and says whose its parameters are", "[fast]") {
   MultiModalModel<float> model = make_model(true);
-  CHECK(parameters(model).names() ==
-        "encoders.camera.0.weight, encoders.camera.0.bias, encoders.camera.1.weight, encoders.camera.1.bias, "
-        "encoders.sound.0.weight, encoders.sound.0.bias, encoders.radar.weight, encoders.radar.bias, fusion.gate.weight, "
-        "fusion.gate.bias, fusion.value.weight, fusion.value.bias, trunk.0.weight, trunk.0.bias, heads.kind.weight, "
-        "heads.kind.bias, heads.size.weight, heads.size.bias");
+  CHECK(
+      parameters(model).names() ==
+      "encoders.camera.0.weight, encoders.camera.0.bias, encoders.camera.1.weight, encoders.camera.1.bias, "
+      "encoders.sound.0.weight, encoders.sound.0.bias, encoders.radar.weight, encoders.radar.bias, fusion.gate.weight, "
+      "fusion.gate.bias, fusion.value.weight, fusion.value.bias, trunk.0.weight, trunk.0.bias, heads.kind.weight, "
+      "heads.kind.bias, heads.size.weight, heads.size.bias");
   const auto owner = [&](const char* path) { return leaf_of(parameters(model)[path])->owner.text(); };
   CHECK(owner("encoders.sound.0.weight") == "modality sound");
   CHECK(owner("fusion.gate.weight") == "shared");
@@ -152,7 +154,8 @@ struct Watched {
   std::vector<Recorder> recorders;
   MultiModalModel<float> model;
 
-  Watched(std::vector<std::string> names_, double p) : names(std::move(names_)), recorders(names.size()), model(make(p)) {}
+  Watched(std::vector<std::string> names_, double p)
+      : names(std::move(names_)), recorders(names.size()), model(make(p)) {}
   MultiModalModel<float> make(double p) {
     std::vector<Named<AnyModule<float>>> encoders;
     for (std::size_t m = 0; m < names.size(); ++m) encoders.push_back({names[m], recorders[m]});
@@ -166,8 +169,10 @@ struct Watched {
   std::vector<std::vector<bool>> run(const Inputs<float>& inputs, std::uint64_t step, bool training = true) {
     for (auto& r : recorders) r.seen->clear();
     Pass pass{Rng{9}, step};
-    if (training) model(inputs, pass);
-    else model(inputs);
+    if (training)
+      model(inputs, pass);
+    else
+      model(inputs);
     std::vector<std::vector<bool>> saw;
     for (auto& r : recorders) {
       saw.emplace_back(samples, false);
@@ -216,7 +221,8 @@ TEST_CASE("modality dropout hides some of what is there and never the last", "[f
     const auto inferred = w.run(inputs, 1, false);
     for (std::size_t m = 0; m < 3; ++m)
       for (std::size_t i = 0; i < samples; ++i)
-        if (inferred[m][i] != inputs.at(static_cast<Index>(m)).value.present.data()[i]) FAIL("inference differs from presence");
+        if (inferred[m][i] != inputs.at(static_cast<Index>(m)).value.present.data()[i])
+          FAIL("inference differs from presence");
   }
 }
 

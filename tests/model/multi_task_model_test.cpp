@@ -15,11 +15,12 @@ namespace {
 
 MultiTaskModel<float> make_model(std::uint64_t seed = 1) {
   Rng rng{seed};
-  return MultiTaskModel{{.trunk = Sequential{Linear{11, 33, rng}, ReLU{}, BatchNorm1d{33}, Linear{33, 17, rng}, Tanh{}, Dropout{0.5}},
-                         .heads = {{"a", Linear{17, 1, rng}},
-                                   {"b", Linear{17, 10, rng}},
-                                   {"c", Sequential{Linear{17, 5, rng}, Sigmoid{}, Linear{5, 2, rng}}},
-                                   {"d", Linear{17, 3, rng}}}}};
+  return MultiTaskModel{
+      {.trunk = Sequential{Linear{11, 33, rng}, ReLU{}, BatchNorm1d{33}, Linear{33, 17, rng}, Tanh{}, Dropout{0.5}},
+       .heads = {{"a", Linear{17, 1, rng}},
+                 {"b", Linear{17, 10, rng}},
+                 {"c", Sequential{Linear{17, 5, rng}, Sigmoid{}, Linear{5, 2, rng}}},
+                 {"d", Linear{17, 3, rng}}}}};
 }
 const std::vector<std::string> heads{"a", "b", "c", "d"};
 
@@ -28,8 +29,10 @@ const std::vector<std::string> heads{"a", "b", "c", "d"};
 TEST_CASE("a multi-task model has PyTorch's names", "[fast]") {
   MultiTaskModel<float> model = make_model();
   CHECK(parameters(model).names() ==
-        "trunk.0.weight, trunk.0.bias, trunk.2.weight, trunk.2.bias, trunk.3.weight, trunk.3.bias, heads.a.weight, heads.a.bias, "
-        "heads.b.weight, heads.b.bias, heads.c.0.weight, heads.c.0.bias, heads.c.2.weight, heads.c.2.bias, heads.d.weight, "
+        "trunk.0.weight, trunk.0.bias, trunk.2.weight, trunk.2.bias, trunk.3.weight, trunk.3.bias, heads.a.weight, "
+        "heads.a.bias, "
+        "heads.b.weight, heads.b.bias, heads.c.0.weight, heads.c.0.bias, heads.c.2.weight, heads.c.2.bias, "
+        "heads.d.weight, "
         "heads.d.bias");
   for (const auto& p : parameters(model)) {
     const Owner& owner = leaf_of(p.value)->owner;

@@ -32,13 +32,13 @@ MultiModalModel<float> make_model(std::uint64_t seed) {
       .modality_dropout = 0.1}};
 }
 
-struct Batch {
+struct Samples {
   Inputs<float> inputs;
   Targets<float> targets;
 };
 
-/// Batch number `step`; `garbage` lies behind every mask.
-Batch make_batch(int step, float garbage) {
+/// Samples number `step`; `garbage` lies behind every mask.
+Samples make_batch(int step, float garbage) {
   Rng rng{static_cast<std::uint64_t>(100 + step)};
   Tensor<float> camera = Tensor<float>::normal({batch, 6}, rng), sound = Tensor<float>::normal({batch, 5}, rng);
   Tensor<float> size = Tensor<float>::normal({batch, 1}, rng), never = Tensor<float>::full({batch, 2}, garbage);
@@ -76,7 +76,7 @@ struct Run {
 
   void steps(int first, int last, float garbage = 0) {
     for (int step = first; step < last; ++step) {
-      const Batch b = make_batch(step, garbage);
+      const Samples b = make_batch(step, garbage);
       Pass pass{rng, static_cast<std::uint64_t>(step)};
       const auto losses = objective(model(b.inputs, pass), b.targets);
       REQUIRE(losses.present(1) == (step % 2 == 0));
@@ -132,7 +132,7 @@ TEST_CASE("NaN and Inf behind every mask change nothing", "[skeleton][fast]") {
 TEST_CASE("a head that is never labelled keeps its first weights; the others learn", "[skeleton][fast]") {
   Run run(1);
   const Tensor<float> before = parameters(run.model)["heads.never.weight"].clone();
-  const Batch b = make_batch(0, 0);
+  const Samples b = make_batch(0, 0);
   const auto first = run.objective(run.model(b.inputs), b.targets);
   for (std::uint64_t step = 0; step < 100; ++step) {
     Pass pass{run.rng, step};

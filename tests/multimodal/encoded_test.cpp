@@ -16,7 +16,8 @@ struct SumFusion {
     Tensor<float> sum = Tensor<float>::zeros({encoded.batch, 2});
     for (Index m = 0; m < encoded.size(); ++m)
       if (encoded.value(m).defined())
-        sum = sum + (encoded.complete(m) ? encoded.value(m) : where(encoded.mask(m), encoded.value(m), Tensor<float>::scalar(0)));
+        sum = sum + (encoded.complete(m) ? encoded.value(m)
+                                         : where(encoded.mask(m), encoded.value(m), Tensor<float>::scalar(0)));
     return sum * scale;
   }
   void fields(auto&& visit) { visit("scale", scale); }

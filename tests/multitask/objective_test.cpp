@@ -12,9 +12,10 @@ namespace {
 
 MultiTaskModel<double> make_model(bool packed = true) {
   Rng rng{1};
-  MultiTaskOptions<double> options{
-      .trunk = sequential(Linear<double>(5, 6, rng), Tanh{}),
-      .heads = {{"kind", Linear<double>(6, 3, rng)}, {"size", Linear<double>(6, 2, rng)}, {"done", Linear<double>(6, 1, rng)}}};
+  MultiTaskOptions<double> options{.trunk = sequential(Linear<double>(5, 6, rng), Tanh{}),
+                                   .heads = {{"kind", Linear<double>(6, 3, rng)},
+                                             {"size", Linear<double>(6, 2, rng)},
+                                             {"done", Linear<double>(6, 1, rng)}}};
   if (!packed)
     for (auto& head : options.heads) head.value = sequential(head.value);
   return MultiTaskModel<double>(std::move(options));
@@ -25,23 +26,28 @@ Tensor<double> huber(const Tensor<double>& y, const Target<double>& t) {
   return mean(sqrt(1.0 + d * d) - 1.0);
 }
 
-std::vector<Named<TaskLoss<double>>> tasks() { return {{"kind", CrossEntropy{}}, {"size", MSE{}}, {"done", BCEWithLogits{}}}; }
+std::vector<Named<TaskLoss<double>>> tasks() {
+  return {{"kind", CrossEntropy{}}, {"size", MSE{}}, {"done", BCEWithLogits{}}};
+}
 
-struct Batch {
+struct Samples {
   Tensor<double> x;
   Targets<double> targets;
 };
-Batch make_batch(bool size_is_there = true) {
+Samples make_batch(bool size_is_there = true) {
   Rng rng{2};
-  Batch b;
+  Samples b;
   b.x = Tensor<double>::normal({7, 5}, rng);
   const Target<double> size(Tensor<double>::normal({7, 2}, rng),
                             size_is_there ? Tensor<double>({7}, {1, 0, 2, 1, 0, 1, 1}) : Tensor<double>::zeros({7}));
-  b.targets = {{"kind", Tensor<Index>({7}, {0, 1, 2, 1, 0, 2, 2})}, {"size", size}, {"done", Tensor<Index>({7}, {0, 1, 1, 1, 0, 0, 1})}};
+  b.targets = {{"kind", Tensor<Index>({7}, {0, 1, 2, 1, 0, 2, 2})},
+               {"size", size},
+               {"done", Tensor<Index>({7}, {0, 1, 1, 1, 0, 0, 1})}};
   return b;
 }
 
-Losses<double> losses_of(const MultiTaskModel<double>& model, const MultiObjective<double>& objective, const Batch& batch) {
+Losses<double> losses_of(const MultiTaskModel<double>& model, const MultiObjective<double>& objective,
+                         const Samples& batch) {
   const Rng rng{0};
   Pass pass{rng};
   return objective(model(batch.x, pass), batch.targets);
@@ -69,7 +75,7 @@ bool is_defined(const MultiTaskModel<double>& model, const std::string& path) {
 TEST_CASE("losses have names, values and weight sums", "[fast]") {
   const auto model = make_model();
   const MultiObjective<double> objective(tasks());
-  const Batch batch = make_batch();
+  const Samples batch = make_batch();
   const Losses<double> losses = losses_of(model, objective, batch);
   const Outputs<double> outputs = model(batch.x);
   CHECK(losses.size() == 3);
@@ -90,14 +96,14 @@ TEST_CASE("Sum is the sum, FixedWeights the weighted sum, heads included", "[fas
   for (const bool packed : {true, false})
     for (const bool size_is_there : {true, false}) {
       auto model = make_model(packed);
-      const Batch batch = make_batch(size_is_there);
-      for (const auto& [combiner, weights] : {std::pair{Combiner(Sum{}), std::vector<double>{1, 1, 1}},
-                                              std::pair{Combiner(FixedWeights({0.5, 3, 0})), std::vector<double>{0.5, 3, 0}}}) {
+      const Samples batch = make_batch(size_is_there);
+      for (const auto& [combiner, weights] :
+           {std::pair{Combiner(Sum{}), std::vector<double>{1, 1, 1}},
+            std::pair{Combiner(FixedWeights({0.5, 3, 0})), std::vector<double>{0.5, 3, 0}}}) {
         clear_gradients(model);
         MultiObjective<double> objective(tasks(), combiner);
         const Losses<double> losses = losses_of(model, objective, batch);
-        const std::vector<double> active =
-            size_is_there ? weights : std::vector<double>{weights[0], weights[2]};
+        const std::vector<double> active = size_is_there ? weights : std::vector<double>{weights[0], weights[2]};
         const Values expected = weighted(losses, tensors_of(model), active);
         objective.backward(losses);
         CHECK(gradient_error(model, expected) < 1e-12);
@@ -112,7 +118,7 @@ TEST_CASE("UncertaintyWeighting scales whole gradients and learns its log varian
   auto model = make_model();
   MultiObjective<double> objective(tasks(), UncertaintyWeighting{{.lr = 0.1}});
   UncertaintyWeighting reference{{.lr = 0.1}};
-  const Batch full = make_batch(), part = make_batch(false);
+  const Samples full = make_batch(), part = make_batch(false);
   for (int step = 0; step < 6; ++step) {
     clear_gradients(model);
     const bool all = step % 2 == 0;
@@ -133,7 +139,8 @@ TEST_CASE("UPGrad leaves heads their own gradients", "[fast]") {
   auto model = make_model();
   MultiObjective<double> objective(tasks(), UPGrad{});
   const Losses<double> losses = losses_of(model, objective, make_batch());
-  const Values expected = upgrad_reference(losses, tensors_of(model), {true, true, false, false, false, false, false, false});
+  const Values expected =
+      upgrad_reference(losses, tensors_of(model), {true, true, false, false, false, false, false, false});
   objective.backward(losses);
   CHECK(gradient_error(model, expected) < 1e-12);
   CHECK(objective.record().gramian.size() == 9);
@@ -155,7 +162,7 @@ TEST_CASE("tasks in another order than the heads, heads without a task, losses o
         INFO("list " << i << (aggregated ? " UPGrad" : " Sum") << (size_is_there ? "" : " without size"));
         auto model = make_model();
         MultiObjective<double> objective(lists[i], aggregated ? Combiner(UPGrad{}) : Combiner());
-        Batch batch = make_batch(size_is_there);
+        Samples batch = make_batch(size_is_there);
         if (lists[i][0].name == "done" && lists[i][0].value.name() == "mse")
           batch.targets = {{"size", *batch.targets.find("size")}, {"done", Tensor<double>::ones({7, 1})}};
         const Losses<double> losses = losses_of(model, objective, batch);
@@ -177,7 +184,7 @@ TEST_CASE("tasks in another order than the heads, heads without a task, losses o
 
 TEST_CASE("a loss on one head's columns, by hand, reaches that head alone", "[fast]") {
   auto model = make_model();
-  const Batch batch = make_batch();
+  const Samples batch = make_batch();
   Pass pass{Rng{0}};
   const Outputs<double> outputs = model(batch.x, pass);
   backward(mse(outputs["size"], *batch.targets.find("size")));
@@ -189,7 +196,7 @@ TEST_CASE("a loss on one head's columns, by hand, reaches that head alone", "[fa
 TEST_CASE("a task whose loss depends on no parameter is absent", "[fast]") {
   Rng rng{3};
   auto w = parameter(Tensor<double>::normal({5, 1}, rng)), v = parameter(Tensor<double>::normal({5, 1}, rng));
-  const Batch batch = make_batch();
+  const Samples batch = make_batch();
   const auto gradients = [&](bool third) {
     clear_gradient(w);
     clear_gradient(v);
@@ -211,7 +218,8 @@ TEST_CASE("predictions of one number a sample, and of rank 3", "[fast]") {
   const Tensor<double> w = parameter(Tensor<double>::normal({4}, rng)), x = Tensor<double>::normal({4}, rng);
   const Outputs<double> outputs{{"flat", w * x}, {"deep", reshape(w * x, {2, 2, 1})}};
   MultiObjective<double> objective({{"flat", MSE{}}, {"deep", MSE{}}});
-  const Losses<double> losses = objective(outputs, {{"flat", x}, {"deep", {reshape(x, {2, 2, 1}), Tensor<double>({2}, {1, 0})}}});
+  const Losses<double> losses =
+      objective(outputs, {{"flat", x}, {"deep", {reshape(x, {2, 2, 1}), Tensor<double>({2}, {1, 0})}}});
   CHECK(losses["flat"] == Approx(mse(w * x, x).item()));
   CHECK(losses["deep"] == Approx(mse(slice(w * x, 0, 0, 2), slice(x, 0, 0, 2)).item()));
   CHECK(losses.weight(1) == 2);
@@ -219,7 +227,7 @@ TEST_CASE("predictions of one number a sample, and of rank 3", "[fast]") {
 
 TEST_CASE("every task absent: nothing happens", "[fast]") {
   auto model = make_model();
-  Batch batch = make_batch(false);
+  Samples batch = make_batch(false);
   batch.targets = {{"size", *batch.targets.find("size")}};
   for (const Combiner& combiner : {Combiner(), Combiner(UPGrad{}), Combiner(UncertaintyWeighting{})}) {
     MultiObjective<double> objective({{"size", MSE{}}}, combiner);
@@ -249,13 +257,15 @@ TEST_CASE("a custom loss is judged by its weights and gives one number", "[fast]
   const MultiObjective<double> rows({{"a", [](const auto& p, const Target<double>& t) { return p - t.value; }}});
   CHECK_THROWS_WITH(rows(outputs, {{"a", Tensor<double>::zeros({3, 1})}}),
                     "objective: the loss of task 'a' is [3, 1]; a loss function must give one number");
-  const MultiObjective<double> none({{"a", [](const Tensor<double>&, const Target<double>&) { return Tensor<double>(); }}});
+  const MultiObjective<double> none(
+      {{"a", [](const Tensor<double>&, const Target<double>&) { return Tensor<double>(); }}});
   CHECK_THROWS_WITH(none(outputs, {{"a", Tensor<double>::zeros({3, 1})}}),
                     "objective: the loss of task 'a' is undefined; a loss function must give one number");
   const MultiObjective<double> custom({{"a", huber}});
   CHECK_THROWS_WITH(custom(outputs, {{"a", {Tensor<double>::zeros({3, 1}), Tensor<double>({3}, {1, NAN, 1})}}}),
                     "objective: task 'a': weight 1 is nan; weights are finite and not negative");
-  const Losses<double> absent = custom(outputs, {{"a", {Tensor<double>::full({3, 1}, NAN), Tensor<double>::zeros({3})}}});
+  const Losses<double> absent =
+      custom(outputs, {{"a", {Tensor<double>::full({3, 1}, NAN), Tensor<double>::zeros({3})}}});
   CHECK(absent["a"] == 0);
   CHECK(absent.weight(0) == 0);
 }

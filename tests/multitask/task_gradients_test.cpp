@@ -59,9 +59,11 @@ constexpr auto not_a_head = [](const std::string& path) { return !path.starts_wi
 
 MultiTaskModel<double> hard_shared(bool packed, std::uint64_t seed = 1) {
   Rng rng{seed};
-  MultiTaskOptions<double> options{
-      .trunk = sequential(Linearity(6, 12, rng), ReLU{}, Linearity(12, 8, rng), ReLU{}),
-      .heads = {{"a", Linearity(8, 1, rng)}, {"b", Linearity(8, 3, rng)}, {"c", Linearity(8, 1, rng)}, {"d", Linearity(8, 2, rng)}}};
+  MultiTaskOptions<double> options{.trunk = sequential(Linearity(6, 12, rng), ReLU{}, Linearity(12, 8, rng), ReLU{}),
+                                   .heads = {{"a", Linearity(8, 1, rng)},
+                                             {"b", Linearity(8, 3, rng)},
+                                             {"c", Linearity(8, 1, rng)},
+                                             {"d", Linearity(8, 2, rng)}}};
   if (!packed)
     for (auto& head : options.heads) head.value = sequential(head.value);
   return MultiTaskModel<double>(std::move(options));
@@ -154,7 +156,8 @@ TEST_CASE("UPGrad on a model without tags: reachability decides", "[fast]") {
     check_upgrad(model, Tensor<double>::normal({batch, 6}, rng), {"d"}, shared);
   }
   // With b absent `side` is c's alone.
-  check_upgrad(model, Tensor<double>::normal({4, 6}, rng), {"b"}, [&](const std::string& p) { return shared(p) && p != "side"; });
+  check_upgrad(model, Tensor<double>::normal({4, 6}, rng), {"b"},
+               [&](const std::string& p) { return shared(p) && p != "side"; });
   // One task alone shares nothing.
   check_upgrad(model, Tensor<double>::normal({4, 6}, rng), {"b", "c", "d"}, [](const std::string&) { return false; });
 }
@@ -201,8 +204,10 @@ TEST_CASE("a parameter's rows do not come in the order of the tasks", "[fast]") 
       if (reversed) std::ranges::reverse(losses);
       MultiObjective<double> objective(losses, UPGrad{});
       objective.backward(objective(outputs, targets_of(outputs)));
-      if (!reversed) in_order = gradients_of(model);
-      else CHECK(difference(gradients_of(model), in_order) < 1e-12);
+      if (!reversed)
+        in_order = gradients_of(model);
+      else
+        CHECK(difference(gradients_of(model), in_order) < 1e-12);
     }
   }
 }

@@ -5,6 +5,8 @@
 #include "support/catch.hpp"
 #include "support/claims.hpp"
 
+namespace upgrad_test {
+
 using namespace espalier;
 using Status = Certificate::Status;
 
@@ -257,3 +259,5 @@ TEST_CASE("the claim checker catches methods that are wrong", "[fast]") {
   CHECK(caught({{}, [](auto, const StepInfo& info, auto out) { std::ranges::fill(out, info.active.empty() ? 1 : 2); }},
                "an absent task is no task"));
 }
+
+}  // namespace upgrad_test

@@ -49,7 +49,8 @@ TEST_CASE("Sum and FixedWeights", "[fast]") {
                     "FixedWeights: 3 weights for at least 4 tasks; give one per task");
   CHECK_THROWS_WITH(FixedWeights({1, -2}), "FixedWeights: weight 1 is -2; weights are finite and not negative");
   CHECK_THROWS_WITH(FixedWeights({NAN}), "FixedWeights: weight 0 is nan; weights are finite and not negative");
-  CHECK_THROWS_WITH(FixedWeights({1, 1, HUGE_VAL}), "FixedWeights: weight 2 is inf; weights are finite and not negative");
+  CHECK_THROWS_WITH(FixedWeights({1, 1, HUGE_VAL}),
+                    "FixedWeights: weight 2 is inf; weights are finite and not negative");
 }
 
 TEST_CASE("uncertainty weighting has the published weights and slopes", "[fast]") {

@@ -18,18 +18,20 @@ TEST_CASE("task_columns is a slice of the last axis", "[fast]") {
 
 TEST_CASE("task_columns has the derivatives of a slice, with rows of tasks too", "[fast]") {
   const auto cases = support::samples_of<TaskColumns<double>>();
-  support::check_derivatives(cases);
-  support::check_rows(cases);
-  support::check_jacobian(cases);
-  support::check_fused(cases);
+  CHECK(support::broken_derivatives(cases).empty());
+  CHECK(support::broken_rows(cases).empty());
+  CHECK(support::broken_jacobians(cases).empty());
+  CHECK(support::broken_fused(cases).empty());
 }
 
 TEST_CASE("columns of several tasks add up to one diagonal", "[fast]") {
   Rng rng{2};
   const Tensor<double> x = parameter(Tensor<double>::normal({3, 5}, rng)), factor = Tensor<double>::normal({3, 5}, rng);
-  const Tensor<double> block = x * factor, a = task_columns(block, 0, 2), b = task_columns(block, 2, 5), c = task_columns(block, 0, 2);
+  const Tensor<double> block = x * factor, a = task_columns(block, 0, 2), b = task_columns(block, 2, 5),
+                       c = task_columns(block, 0, 2);
   const Tensor<double> ga = Tensor<double>::normal({3, 2}, rng), gb = Tensor<double>::normal({3, 3}, rng);
-  const auto expected_a = vjp(a, {x}, ga, {.retain_graph = true})[0], expected_b = vjp(b, {x}, gb, {.retain_graph = true})[0];
+  const auto expected_a = vjp(a, {x}, ga, {.retain_graph = true})[0],
+             expected_b = vjp(b, {x}, gb, {.retain_graph = true})[0];
   support::Collector sink;
   {
     Sweep<double> sweep({.retain = true, .separate = true}, &sink);

@@ -44,7 +44,10 @@ struct Collector final : espalier::LeafSink<double> {
  private:
   void add(const Leaf& leaf, Index task, const double* values) {
     Tensor& sum = sums[{&leaf, task}];
-    if (!sum.defined()) sum = Tensor::zeros(leaf.shape);
+    if (!sum.defined()) {
+      sum = Tensor::copy(leaf.shape, {values, static_cast<std::size_t>(leaf.shape.size())});
+      return;
+    }
     for (Index i = 0; i < sum.size(); ++i) sum.raw()[i] += values[i];
   }
 };

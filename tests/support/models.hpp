@@ -81,7 +81,8 @@ inline bool zero(const Tensor<double>& x) {
 
 /// What `objective.backward` with UPGrad must bring to every parameter: UPGrad of the explicit Gramian for what is shared
 /// (`shared`, or else: what two tasks reach), and the plain sum for the rest.
-inline Values upgrad_reference(const Losses<double>& losses, const Values& parameters, const std::vector<bool>& shared) {
+inline Values upgrad_reference(const Losses<double>& losses, const Values& parameters,
+                               const std::vector<bool>& shared) {
   const std::vector<Values> rows = explicit_gradients(losses, parameters);
   const std::size_t m = rows.size();
   std::vector<double> gramian(m * m), weights(m);

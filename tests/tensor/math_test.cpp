@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace math_test {  // whose Exp, Log, ... are not the operations of those names
+
 using namespace espalier;
 
 namespace {
@@ -262,3 +264,5 @@ TEMPLATE_TEST_CASE("math: an element's bits do not depend on its position", "[fa
     CHECK(std::memcmp(part.data(), whole.data() + start, part.size() * sizeof(T)) == 0);
   }
 }
+
+}  // namespace math_test

@@ -1,6 +1,6 @@
 #include "espalier/tensor/values.hpp"
 
-#include "espalier/ops/layout.hpp"
+#include "espalier/ops/columns.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/near.hpp"

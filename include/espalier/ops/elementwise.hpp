@@ -55,44 +55,178 @@ struct PartialTimes {
 }  // namespace detail
 
 // ---- the rules -----------------------------------------------------------------------------------------------------
+//
+// An op reaches the engine as a table of its formulas' addresses: the code around them is compiled once per scalar type, not
+// once per op, which is most of what an op costs a program to compile.
 
-template <class T, class Op>
+template <class T>
+struct UnaryOp {
+  std::string_view name;
+  bool from_output;
+  kernels::Block<T, T> value;
+  kernels::Block<T, T, T> slope_times;                               // g * slope
+  Tensor<T> (*slope_graph)(const Tensor<T>& g, const Tensor<T>& x);  // the same, recorded
+  const NodeType<T>* type;
+};
+
+template <class T>
 struct UnaryRule {
-  static constexpr std::string_view name = Op::name;
+  static constexpr std::string_view name = "unary";
   static constexpr bool rows_together = true;
   static constexpr bool keeps_diagonal = true;
+  const UnaryOp<T>* op;
   Saved<T> saved;
 
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    if (sweep.recording()) {
-      if constexpr (detail::FromOutput<Op>) sweep.emit(node, 0, g.value * Op::slope(saved.get_output(node)), g.labels);
-      else {
-        Tensor<T> x = saved.get(node);
-        sweep.emit(node, 0, g.value * Op::slope(x), g.labels);
-      }
-      return;
-    }
+    if (sweep.recording())
+      return sweep.emit(node, 0, op->slope_graph(g.value, op->from_output ? saved.get_output(node) : saved.get(node)), g.labels);
     const Tensor<T>& x = saved.get(node);
     Tensor<T> out = g.value.sole() ? g.value.detach() : Tensor<T>::empty(g.value.shape());
     const Index n = x.size();
     for (Index at = 0; at < g.value.size(); at += n)
-      kernels::map(n, out.raw() + at, detail::SlopeTimes<Op>{}, g.value.data() + at, x.data());
+      kernels::map(n, out.raw() + at, op->slope_times, g.value.data() + at, x.data());
     sweep.emit(node, 0, std::move(out), g.labels);
   }
 };
 
+template <class T>
+struct BinaryOp {
+  struct Partial {
+    bool one;                                 // the slope is 1
+    kernels::Block<T, T, T, T> slope_times;   // g * slope
+    Tensor<T> (*slope_graph)(const Tensor<T>& g, const Tensor<T>& a, const Tensor<T>& b);
+  };
+  std::string_view name;
+  bool linear;  // neither slope needs the operands
+  kernels::Block<T, T, T> value;
+  Partial partial[2];
+  const NodeType<T>* type;
+};
+
+template <class T>
+struct BinaryRule {
+  static constexpr std::string_view name = "binary";
+  static constexpr bool rows_together = true;
+  static constexpr bool keeps_diagonal = false;
+  const BinaryOp<T>* op;
+  Saved<T> a, b;
+
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+    for (int i = 0; i < 2; ++i) {
+      const auto& partial = op->partial[i];
+      if (!sweep.wants(node, i)) continue;
+      if (partial.one) {
+        sweep.emit(node, i, g.value, g.labels);
+      } else if (sweep.recording()) {
+        sweep.emit(node, i, partial.slope_graph(g.value, a.get(node), b.get(node)), g.labels);
+      } else {
+        const Tensor<T> x = repeated(a.get(node), node.shape), y = repeated(b.get(node), node.shape);
+        Tensor<T> out = Tensor<T>::empty(g.value.shape());
+        const Index n = node.shape.size();
+        for (Index at = 0; at < g.value.size(); at += n)
+          kernels::map(n, out.raw() + at, partial.slope_times, g.value.data() + at, x.data(), y.data());
+        sweep.emit(node, i, std::move(out), g.labels);
+      }
+    }
+  }
+
+ private:
+  static Tensor<T> repeated(const Tensor<T>& x, const Shape& shape) {
+    if (x.shape() == shape) return x.detach();
+    Tensor<T> y = Tensor<T>::empty(shape);
+    kernels::expand(shape, y.raw(), x.shape(), x.data());
+    return y;
+  }
+};
+
+namespace detail {
+
+template <class T>
+constexpr NodeType<T> named_type(NodeType<T> type, std::string_view name, bool keeps_diagonal) {
+  type.name = name;
+  type.keeps_diagonal = keeps_diagonal;
+  return type;
+}
+template <class Op>
+concept Flat = requires { Op::flat; };
+
+template <class T, class Op>
+struct UnaryTable {
+  static constexpr NodeType<T> type = named_type(OpNode<T, UnaryRule<T>, 1>::node_type, Op::name, true);
+  static Tensor<T> graph(const Tensor<T>& g, const Tensor<T>& x) { return g * Op::slope(x); }
+  static constexpr UnaryOp<T> make() {
+    UnaryOp<T> made{Op::name, Op::from_output, &kernels::block_of<T, ValueOf<Op>, T>, nullptr, nullptr, nullptr};
+    if constexpr (!Flat<Op>) {
+      made.slope_times = &kernels::block_of<T, SlopeTimes<Op>, T, T>;
+      made.slope_graph = &graph;
+      made.type = &type;
+    }
+    return made;
+  }
+  static constexpr UnaryOp<T> op = make();
+};
+
+template <class T, class Op>
+struct BinaryTable {
+  static constexpr NodeType<T> type = named_type(OpNode<T, BinaryRule<T>, 2>::node_type, Op::name, Op::linear);
+  template <int Argument>
+  static Tensor<T> graph(const Tensor<T>& g, const Tensor<T>& a, const Tensor<T>& b) {
+    return g * Op::template slope<Argument>(a, b);
+  }
+  template <int Argument>
+  static constexpr typename BinaryOp<T>::Partial partial() {
+    using V = pack<T>;
+    using Slope = std::decay_t<decltype(Op::template slope<Argument>(std::declval<V>(), std::declval<V>()))>;
+    if constexpr (std::is_same_v<Slope, One>) return {true, nullptr, nullptr};
+    else return {false, &kernels::block_of<T, PartialTimes<Op, Argument>, T, T, T>, &graph<Argument>};
+  }
+  static constexpr BinaryOp<T> make() {
+    BinaryOp<T> made{Op::name, Op::linear, &kernels::block_of<T, ValueOf<Op>, T, T>, {}, nullptr};
+    if constexpr (!Flat<Op>) {
+      made.partial[0] = partial<0>();
+      made.partial[1] = partial<1>();
+      made.type = &type;
+    }
+    return made;
+  }
+  static constexpr BinaryOp<T> op = make();
+};
+
+template <class T>
+Tensor<T> apply_unary(const UnaryOp<T>& op, const Tensor<T>& x) {
+  require(x, op.name);
+  Tensor<T> y = Tensor<T>::empty(x.shape());
+  kernels::map(y.size(), y.raw(), op.value, x.data());
+  if (op.type && recorded(x)) {
+    record(y, UnaryRule<T>{&op, op.from_output ? Saved<T>::output(y) : Saved<T>(x)}, x);
+    y.node()->type = op.type;
+  }
+  return y;
+}
+template <class T>
+Tensor<T> apply_binary(const BinaryOp<T>& op, const Tensor<T>& a, const Tensor<T>& b) {
+  require(a, op.name, "a");
+  require(b, op.name, "b");
+  Tensor<T> y = Tensor<T>::empty(broadcast(a.shape(), b.shape(), op.name));
+  kernels::broadcast_map(y.shape(), y.raw(), op.value, a.shape(), a.data(), b.shape(), b.data());
+  if (op.type && recorded(a, b)) {
+    record(y, op.linear ? BinaryRule<T>{&op, {}, {}} : BinaryRule<T>{&op, Saved<T>(a), Saved<T>(b)}, a, b);
+    y.node()->type = op.type;
+  }
+  return y;
+}
+
+}  // namespace detail
+
 /// The op applied to every element.
 template <class Op, Differentiable T>
 Tensor<T> apply(const Tensor<T>& x) {
-  require(x, Op::name);
-  Tensor<T> y = Tensor<T>::empty(x.shape());
-  kernels::map(y.size(), y.raw(), detail::ValueOf<Op>{}, x.data());
-  if constexpr (!requires { Op::flat; })
-    if (recorded(x)) {
-      if constexpr (detail::FromOutput<Op>) record(y, UnaryRule<T, Op>{Saved<T>::output(y)}, x);
-      else record(y, UnaryRule<T, Op>{Saved<T>(x)}, x);
-    }
-  return y;
+  return detail::apply_unary(detail::UnaryTable<T, Op>::op, x);
+}
+/// The op applied to every pair of elements of the broadcast shape.
+template <class Op, Differentiable T>
+Tensor<T> apply(const Tensor<T>& a, const Tensor<T>& b) {
+  return detail::apply_binary(detail::BinaryTable<T, Op>::op, a, b);
 }
 
 /// Base of the ops of one argument: makes the op a module without fields.
@@ -103,69 +237,6 @@ struct Unary {
     return apply<Op>(x);
   }
 };
-
-template <class T, class Op>
-struct BinaryRule {
-  static constexpr std::string_view name = Op::name;
-  static constexpr bool rows_together = true;
-  static constexpr bool keeps_diagonal = Op::linear;
-  Saved<T> a, b;
-
-  template <int Argument>
-  void one(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    using V = pack<T>;
-    using Slope = std::decay_t<decltype(Op::template slope<Argument>(std::declval<V>(), std::declval<V>()))>;
-    if (!sweep.wants(node, Argument)) return;
-    if constexpr (std::is_same_v<Slope, One>) {
-      sweep.emit(node, Argument, g.value, g.labels);
-    } else if (sweep.recording()) {
-      Tensor<T> x = a.get(node), y = b.get(node);
-      sweep.emit(node, Argument, g.value * Op::template slope<Argument>(x, y), g.labels);
-    } else {
-      const Tensor<T>&x = a.get(node), &y = b.get(node);
-      Tensor<T> out = Tensor<T>::empty(g.value.shape());
-      const Index n = node.shape.size();
-      if (x.shape() == y.shape()) {
-        for (Index at = 0; at < g.value.size(); at += n)
-          kernels::map(n, out.raw() + at, detail::PartialTimes<Op, Argument>{}, g.value.data() + at, x.data(), y.data());
-      } else {  // the slope over the broadcast shape once, then every row of g times it
-        Tensor<T> slope = Tensor<T>::empty(node.shape);
-        kernels::broadcast_map(node.shape, slope.raw(), Partial<Argument>{}, x.shape(), x.data(), y.shape(), y.data());
-        for (Index at = 0; at < g.value.size(); at += n)
-          kernels::map(n, out.raw() + at, Times{}, g.value.data() + at, slope.data());
-      }
-      sweep.emit(node, Argument, std::move(out), g.labels);
-    }
-  }
-  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    one<0>(sweep, node, g);
-    one<1>(sweep, node, g);
-  }
-
- private:
-  struct Times {
-    ESPALIER_INLINE auto operator()(const auto& g, const auto& s) const { return g * s; }
-  };
-  template <int Argument>
-  struct Partial {
-    ESPALIER_INLINE pack<T> operator()(const pack<T>& x, const pack<T>& y) const { return Op::template slope<Argument>(x, y); }
-  };
-};
-
-/// The op applied to every pair of elements of the broadcast shape.
-template <class Op, Differentiable T>
-Tensor<T> apply(const Tensor<T>& a, const Tensor<T>& b) {
-  require(a, Op::name, "a");
-  require(b, Op::name, "b");
-  Tensor<T> y = Tensor<T>::empty(broadcast(a.shape(), b.shape(), Op::name));
-  kernels::broadcast_map(y.shape(), y.raw(), detail::ValueOf<Op>{}, a.shape(), a.data(), b.shape(), b.data());
-  if constexpr (!requires { Op::flat; })
-    if (recorded(a, b)) {
-      if constexpr (Op::linear) record(y, BinaryRule<T, Op>{}, a, b);
-      else record(y, BinaryRule<T, Op>{Saved<T>(a), Saved<T>(b)}, a, b);
-    }
-  return y;
-}
 
 }  // namespace espalier::inline ESPALIER_ABI
 

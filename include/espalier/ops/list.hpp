@@ -5,7 +5,9 @@
 
 #include <type_traits>
 
+#include "espalier/ops/columns.hpp"
 #include "espalier/ops/linalg.hpp"
+#include "espalier/ops/loss.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -21,6 +23,7 @@ struct StructuredOpList {
 };
 
 using StructuredOps = StructuredOpList<Reshape, ExpandTo, SumTo, AddSame, Where, MaxAlong, Softmax, LogSoftmax, LogSumExp,
-                                       Transpose, Pad, Slice, Concat, Gather, ScatterAdd, Matmul, LinearOp>;
+                                       Transpose, Pad, Slice, Concat, Gather, ScatterAdd, TaskColumns, Matmul, LinearOp,
+                                       SegmentLosses>;
 
 }  // namespace espalier::inline ESPALIER_ABI

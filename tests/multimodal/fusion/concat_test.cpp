@@ -16,7 +16,8 @@ Encoded<double> encodings(bool third = false) {
   Encoded<double> e;
   e.batch = 3;
   const Tensor<bool> some({3}, {true, false, true});
-  e.values = {parameter(Tensor<double>::normal({3, 2}, rng)), parameter(where(some.view({3, 1}), Tensor<double>::normal({3, 3}, rng), Tensor<double>::scalar(0))),
+  e.values = {parameter(Tensor<double>::normal({3, 2}, rng)),
+              parameter(where(some.view({3, 1}), Tensor<double>::normal({3, 3}, rng), Tensor<double>::scalar(0))),
               third ? Tensor<double>::normal({3, 1}, rng) : Tensor<double>()};
   e.present = {Tensor<bool>(), some, third ? Tensor<bool>() : Tensor<bool>::zeros({3})};
   return e;
@@ -29,7 +30,9 @@ TEST_CASE("concat puts modalities side by side, and embeddings where they are ab
   CHECK(parameters<double>(fusion).names() == "missing.0, missing.1, missing.2");
   const Encoded<double> e = encodings();
   for (Index m = 0; m < 3; ++m) {
-    CHECK(difference(fusion.missing[static_cast<std::size_t>(m)], Tensor<double>::zeros({m == 0 ? 2 : m == 1 ? 3 : 1})) == 0);
+    CHECK(difference(fusion.missing[static_cast<std::size_t>(m)], Tensor<double>::zeros({m == 0   ? 2
+                                                                                         : m == 1 ? 3
+                                                                                                  : 1})) == 0);
     std::ranges::fill(fusion.missing[static_cast<std::size_t>(m)].mutate(), 10.0 + static_cast<double>(m));
   }
   const Tensor<double> y = fusion(e);
@@ -61,7 +64,8 @@ TEST_CASE("a linear layer after concat is a sum of linear layers", "[fast]") {
 TEST_CASE("concat refuses what it was not made for", "[fast]") {
   const Encoded<double> e = encodings();
   CHECK_THROWS_WITH(ConcatFusion<double>({2, 3})(e), "ConcatFusion: made for 2 modalities, the model has 3");
-  CHECK_THROWS_WITH(ConcatFusion<double>({2, 4, 1})(e), "ConcatFusion: modality 1 is encoded as [3, 3]; it must be [batch, 4]");
+  CHECK_THROWS_WITH(ConcatFusion<double>({2, 4, 1})(e),
+                    "ConcatFusion: modality 1 is encoded as [3, 3]; it must be [batch, 4]");
   CHECK_THROWS_WITH(ConcatFusion<double>({2, 0}), "ConcatFusion: width 0; every width must be at least 1");
   CHECK_THROWS_WITH(ConcatFusion<double>(std::vector<Index>{}),
                     "ConcatFusion: no widths given; give the width of each encoder, in their order");

@@ -19,7 +19,8 @@ Encoded<double> encodings(double behind = 0) {
   e.batch = batch;
   const Tensor<bool> first({batch}, {true, false, true, false}), second({batch}, {true, true, false, false});
   for (const Tensor<bool>& mask : {first, second}) {
-    e.values.push_back(parameter(where(mask.view({batch, 1}), Tensor<double>::normal({batch, width}, rng), Tensor<double>::scalar(behind))));
+    e.values.push_back(parameter(
+        where(mask.view({batch, 1}), Tensor<double>::normal({batch, width}, rng), Tensor<double>::scalar(behind))));
     e.present.push_back(mask);
   }
   return e;
@@ -94,5 +95,6 @@ TEST_CASE("an absent modality has no part and no gradient; a sample with none gi
 TEST_CASE("gated fusion needs equal widths", "[fast]") {
   Rng rng{6};
   const GatedFusion<double> fusion(4, rng);
-  CHECK_THROWS_WITH(fusion(encodings()), "GatedFusion: modality 0 is encoded as [4, 5]; every modality must be [batch, 4]");
+  CHECK_THROWS_WITH(fusion(encodings()),
+                    "GatedFusion: modality 0 is encoded as [4, 5]; every modality must be [batch, 4]");
 }

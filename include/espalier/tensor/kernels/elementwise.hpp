@@ -17,10 +17,23 @@ inline constexpr Index block_size = 1 << 13;
 /// What an element of an elementwise pass counts for in `parallel_for`, in multiply-adds.
 inline constexpr Index element_work = 8;
 
+/// A formula compiled as a loop over one block: y[i] = F{}(x[i]...).
+template <class T, class F, class... P>
+void block_of(Index n, T* y, const P*... x) {
+  for_each_pack(n, y, F{}, x...);
+}
+/// Its address is a formula, too: what goes through it is compiled once for all of them.
+template <class T, class... P>
+using Block = void (*)(Index n, T* y, const P*... x);
+
 namespace detail {
 template <class T, class F, class... P>
 __attribute__((noinline)) void map_block(Index n, T* y, const F& f, const P*... x) {
   for_each_pack(n, y, f, x...);
+}
+template <class T, class... P>
+void map_block(Index n, T* y, const Block<T, P...>& f, const P*... x) {
+  f(n, y, x...);
 }
 }  // namespace detail
 
