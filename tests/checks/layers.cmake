@@ -13,8 +13,8 @@ set(layers
   "multitask -> nn multitask/aggregator"
   "multimodal -> nn"
   "model -> multitask multimodal"
-  "data -> io tensor"
   "io -> tensor"
+  "data -> io"
   "distributed -> tensor"
   "train -> model data io optim distributed")
 

@@ -1,4 +1,4 @@
-// Trains a multi-modal, multi-task model in float for 100 steps and prints a hash of every weight and statistic.
+// Trains a multi-modal, multi-task model in float (100 steps on the sum, 30 with UPGrad) and prints a hash of every weight and statistic.
 // tests/CMakeLists.txt builds it at several optimisation levels, with and without OpenMP, and runs it with several numbers of
 // threads: all must print the same. The layers are large enough for the parallel paths to be taken. It also checks that one
 // sample's prediction has the same bits alone and in batches of other sizes.
@@ -36,7 +36,7 @@ Inputs<float> head_of(const Inputs<float>& inputs, Index n) {
   return out;
 }
 
-std::uint64_t train(Combiner combiner) {
+std::uint64_t train(Combiner combiner, std::uint64_t steps) {
   Rng rng{3};
   MultiModalModel model{{
       .encoders = {{"image", Sequential{Linear{96, 160, rng}, BatchNorm1d{160}, ReLU{}}},
@@ -64,7 +64,7 @@ std::uint64_t train(Combiner combiner) {
                                {"size", Tensor<float>::normal({batch, 3}, rng)},
                                {"even", even},
                                {"deep", {Tensor<float>::normal({batch, 1}, rng), weight}}};
-  for (std::uint64_t step = 0; step < 100; ++step) {
+  for (std::uint64_t step = 0; step < steps; ++step) {
     Pass pass{rng, step};
     const auto losses = objective(model(inputs, pass), targets);
     objective.backward(losses);
@@ -75,7 +75,7 @@ std::uint64_t train(Combiner combiner) {
     if constexpr (std::same_as<std::remove_cvref_t<decltype(t)>, Tensor<float>>) h = hash(h, t.values());
   });
   const auto whole = model(inputs);
-  for (Index n : {1, 2, 3, 7, 64, 149})
+  for (Index n : {1, 2, 7, 64, 149})
     for (const char* task : {"class", "size", "even", "deep"}) {
       const Tensor<float> all = slice(whole[task], 0, 0, n), part = model(head_of(inputs, n))[task];
       if (hash(0, all.values()) != hash(0, part.values())) {
@@ -89,6 +89,6 @@ std::uint64_t train(Combiner combiner) {
 }  // namespace
 
 int main() {
-  std::printf("sum %016llx\n", static_cast<unsigned long long>(train(Sum{})));
-  std::printf("upgrad %016llx\n", static_cast<unsigned long long>(train(UPGrad{})));
+  std::printf("sum %016llx\n", static_cast<unsigned long long>(train(Sum{}, 100)));
+  std::printf("upgrad %016llx\n", static_cast<unsigned long long>(train(UPGrad{}, 30)));
 }
