@@ -98,15 +98,15 @@ Tensor<T> concat(std::span<const Tensor<T>> xs, int axis) {
     }
   return y;
 }
-template <class T>
-Tensor<T> concat(const std::vector<Tensor<T>>& xs, int axis) {
+template <class T, class Allocator>
+Tensor<T> concat(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
   return concat(std::span<const Tensor<T>>(xs), axis);
 }
 /// Tensors of equal shape along a new axis.
-template <class T>
-Tensor<T> stack(const std::vector<Tensor<T>>& xs, int axis) {
+template <class T, class Allocator>
+Tensor<T> stack(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
   if (xs.empty()) fail("stack: no tensors given");
-  std::vector<Tensor<T>> parts;
+  PoolVector<Tensor<T>> parts;
   for (const Tensor<T>& x : xs) {
     require(x, "stack");
     if (!(x.shape() == xs[0].shape()))

@@ -23,7 +23,7 @@ struct ConcatFusion {
   Tensor<T> operator()(const Encoded<T>& encoded) const {
     if (encoded.size() != static_cast<Index>(missing.size()))
       fail("ConcatFusion: made for ", missing.size(), " modalities, the model has ", encoded.size());
-    std::vector<Tensor<T>> parts;
+    PoolVector<Tensor<T>> parts;
     for (Index m = 0; m < encoded.size(); ++m) {
       const Tensor<T>&h = encoded.value(m), &e = missing[static_cast<std::size_t>(m)];
       if (h.defined() && !(h.shape() == Shape{encoded.batch, e.size()}))

@@ -20,7 +20,7 @@ struct GatedFusion {
 
   Tensor<T> operator()(const Encoded<T>& encoded) const {
     const Index width = gate.in();
-    std::vector<Tensor<T>> scores, values;
+    PoolVector<Tensor<T>> scores, values;
     for (Index m = 0; m < encoded.size(); ++m) {
       const Tensor<T>& h = encoded.value(m);
       if (!h.defined()) continue;
