@@ -25,9 +25,10 @@ std::atomic<std::uint64_t> calls{0};
 [[gnu::noinline]] void release(void* p) { std::free(p); }
 }  // namespace
 
-// Replaced for the whole program; the array forms call these.
+// Replaced for the whole program; the array forms call these. The nothrow ones would, but for the address sanitizer's own.
 void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted(bytes, static_cast<std::size_t>(alignment)); }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return counted(bytes, alignof(std::max_align_t)); }
 void operator delete(void* p) noexcept { release(p); }
 void operator delete(void* p, std::size_t) noexcept { release(p); }
 void operator delete(void* p, std::align_val_t) noexcept { release(p); }
