@@ -98,12 +98,12 @@ Tensor<T> concat(std::span<const Tensor<T>> xs, int axis) {
     }
   return y;
 }
-template <class T, class Allocator>
+template <class T, class Allocator = std::allocator<Tensor<T>>>
 Tensor<T> concat(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
   return concat(std::span<const Tensor<T>>(xs), axis);
 }
 /// Tensors of equal shape along a new axis.
-template <class T, class Allocator>
+template <class T, class Allocator = std::allocator<Tensor<T>>>
 Tensor<T> stack(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
   if (xs.empty()) fail("stack: no tensors given");
   PoolVector<Tensor<T>> parts;
