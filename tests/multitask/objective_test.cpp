@@ -70,6 +70,13 @@ bool is_defined(const MultiTaskModel<double>& model, const std::string& path) {
   return gradient(parameters<double>(copy)[path]).defined();
 }
 
+struct Wrong {  // a method of one's own that divides by nothing
+  static constexpr std::string_view name = "wrong";
+  void weights(std::span<const double>, const StepInfo&, std::span<double> out) const {
+    for (double& w : out) w = std::numeric_limits<double>::quiet_NaN();
+  }
+};
+
 }  // namespace
 
 TEST_CASE("losses have names, values and weight sums", "[fast]") {
@@ -275,4 +282,15 @@ TEST_CASE("an objective needs tasks of different names", "[fast]") {
                     "MultiObjective: no task given; it needs at least one loss");
   CHECK_THROWS_WITH(MultiObjective<double>({{"a", MSE{}}, {"b", MSE{}}, {"a", MAE{}}}),
                     "MultiObjective: task 'a' appears twice; names must differ");
+}
+
+TEST_CASE("a weight that is not finite reaches no parameter", "[fast]") {
+  auto model = make_model();
+  MultiObjective<double> objective(tasks(), Wrong{});
+  const Samples b = make_batch();
+  Pass pass{Rng{1}};
+  const auto losses = objective(model(b.x, pass), b.targets);
+  CHECK_THROWS_WITH(objective.backward(losses), "objective: wrong gave task 'kind' the weight nan; weights are finite. Clear the "
+                                                "gradients before going on");
+  for (const auto& p : parameters(std::as_const(model))) CHECK_FALSE(gradient(p.value).defined());
 }

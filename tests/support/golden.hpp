@@ -1,8 +1,8 @@
 #pragma once
-// Golden: the reference numbers of tests/golden/*.txt, which make_golden.py wrote with PyTorch in float64.
+// Golden: the reference numbers of tests/golden/*.txt, which the scripts beside them wrote (PyTorch, scikit-learn).
 // A file is text: lines that start with # are comments, every other line is one array,
 //   name [2, 3] v v v v v v
-// row-major. To add numbers, add them to make_golden.py and run it; this reader does not change.
+// row-major. To add numbers, add them to the script and run it; this reader does not change.
 
 #include <algorithm>
 #include <charconv>

@@ -64,7 +64,7 @@ TEST_CASE("malformed golden files are refused with line and reason", "[support][
 
 TEST_CASE("every golden file can be read", "[support][fast]") {
   for (const char* name : {"programs_02_k1.txt", "programs_02_k3.txt", "programs_02_masked.txt", "programs_03.txt",
-                           "layers.txt", "losses.txt", "optimizers.txt", "weighting.txt"})
+                           "layers.txt", "losses.txt", "metrics.txt", "optimizers.txt", "weighting.txt"})
     REQUIRE_FALSE(Golden(name).arrays().empty());
   const Golden program("programs_02_k3.txt");
   REQUIRE(program["inputs"].shape == Shape{100, 10});

@@ -30,6 +30,8 @@ struct Model {
   Index count = 3;
   std::uint64_t step = 4;
   bool flag = true;
+  std::string title = "oak";
+  std::vector<std::string> names{"a", "b"};
   void fields(auto&& visit) {
     visit("layers", layers);
     visit("absent", absent);
@@ -42,6 +44,8 @@ struct Model {
     visit("count", count);
     visit("step", step);
     visit("flag", flag);
+    visit("title", title);
+    visit("names", names);
   }
 };
 
@@ -56,6 +60,11 @@ struct Paths : Visitor {
   void number(Index&) override { add("count"); }
   void number(std::uint64_t&) override { add("unsigned"); }
   void number(bool&) override { add("flag"); }
+  void text(std::string& t) override { add(t.c_str()); }
+  void texts(std::vector<std::string>& list) override {
+    add(std::to_string(list.size()).c_str());
+    list.push_back("c");
+  }
 };
 /// Sees tensors only.
 struct Counter : Visitor {
@@ -78,7 +87,9 @@ TEST_CASE("a walk sees every field under its path", "[fast]") {
   CHECK(paths.seen == std::vector<std::string>{"layers.0.weight float", "layers.0.rate number", "layers.1.weight float",
                                                "layers.1.rate number", "there.weight float", "there.rate number",
                                                "wrapper.weight float", "wrapper.rate number", "d double", "i index", "b mask",
-                                               "count count", "step unsigned", "flag flag"});
+                                               "count count", "step unsigned", "flag flag", "title oak",
+                                               "names 2"});
+  CHECK(model.names.size() == 3);  // a list of texts may grow
   CHECK(paths.path().empty());
 }
 

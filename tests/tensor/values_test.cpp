@@ -43,9 +43,7 @@ TEST_CASE("a mask that is not given means labelled throughout", "[fast]") {
 }
 
 TEST_CASE("outputs are found by name, packed or not", "[fast]") {
-  auto layout = std::make_shared<OutputLayout>();
-  layout->names = {"digit", "ink", "own"};
-  layout->places = {{0, 2}, {2, 3}, {.separate = 0}};
+  const Shared layout{OutputLayout{{"digit", "ink", "own"}, {{0, 2}, {2, 3}, {.separate = 0}}}};
   const Tensor<float> block({2, 3}, {1, 2, 3, 4, 5, 6}), own({2, 1}, {7, 8});
   const Outputs<float> outputs(layout, block, {own});
   CHECK(outputs.size() == 3);
@@ -68,10 +66,15 @@ TEST_CASE("outputs may be listed by hand", "[fast]") {
   CHECK(Outputs<float>{}.names() == "none");
   CHECK(Outputs<float>{}.size() == 0);
   CHECK_THROWS_WITH(Outputs<float>{}["a"], "outputs: unknown task 'a'; known: none");
+  NamedList<Tensor<float>> any;
+  for (const char* name : {"x", "y", "z"}) any.add(name, Tensor<float>::full({1, 1}, static_cast<float>(*name)));
+  const Outputs<float> counted(any);
+  CHECK(counted.names() == "x, y, z");
+  CHECK(list(counted["y"]) == std::vector<float>{'y'});
 }
 
 TEST_CASE("losses carry names, values and weights", "[fast]") {
-  Losses<float> losses(std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"digit", "ink", "late"}));
+  Losses<float> losses(Losses<float>::Names(std::vector<std::string>{"digit", "ink", "late"}));
   const double weights[] = {32, 0}, one[] = {5};
   losses.add({Tensor<float>({2}, {0.5f, 0}), {0, 1}}, weights);
   losses.add({Tensor<float>::scalar(2), {2}}, one);

@@ -9,9 +9,10 @@
 // Cotangents carry labels: `rows` (one leading row per task) or `diagonal` (the task axis is an axis of the value itself,
 // so that K packed heads never grow K dense rows). Labels are why task gradients, Jacobians and Gramians are one sweep.
 
-#include <memory>
 #include <string>
+#include <vector>
 
+#include "espalier/core/pool_vector.hpp"
 #include "espalier/tensor/tensor.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -31,7 +32,7 @@ class Labels {
   Labels() = default;
   Labels(Index count, bool diagonal)
       : items_(make_buffer(static_cast<std::size_t>(count) * sizeof(Label))), count_(count), diagonal_(diagonal) {
-    std::uninitialized_default_construct_n(begin(), count);
+    for (Label* label = begin(); label != end(); ++label) ::new (static_cast<void*>(label)) Label;
   }
   static Labels row(Index task) {
     Labels labels(1, false);

@@ -9,7 +9,7 @@
 #include <algorithm>
 
 #include "espalier/autograd/node.hpp"
-#include "espalier/core/repeats.hpp"
+#include "espalier/core/order.hpp"
 #include "espalier/tensor/kernels/elementwise.hpp"
 #include "espalier/tensor/kernels/reduce.hpp"
 
@@ -172,26 +172,24 @@ class Sweep {
   static bool unite(Labels& a, const Labels& b, bool separate) {
     if (a == b) return true;
     if (!a.diagonal() || !b.diagonal()) return false;
-    PoolVector<Label> all(a.begin(), a.end());
-    all.insert(all.end(), b.begin(), b.end());
-    std::sort(all.begin(), all.end(), [](const Label& p, const Label& q) { return p.begin < q.begin; });
-    std::size_t count = 0;
-    for (const Label& label : all) {
-      if (count > 0 && label.begin < all[count - 1].end) {
-        if (label.task != all[count - 1].task || label.begin != all[count - 1].begin || label.end != all[count - 1].end)
-          return false;
-      } else {
-        all[count++] = label;
+    PoolVector<Label> all;  // both are in the order of the axis: merged
+    const Label *p = a.begin(), *q = b.begin();
+    while (p != a.end() || q != b.end()) {
+      const Label& label = q == b.end() || (p != a.end() && p->begin <= q->begin) ? *p++ : *q++;
+      if (all.empty() || label.begin >= all.back().end) {
+        all.push_back(label);
+      } else if (label.task != all.back().task || label.begin != all.back().begin || label.end != all.back().end) {
+        return false;
       }
     }
     if (separate) {  // a task has one segment
       PoolVector<Index> tasks;
-      for (std::size_t i = 0; i < count; ++i) tasks.push_back(all[i].task);
+      for (const Label& label : all) tasks.push_back(label.task);
       detail::sort_unique(tasks);
-      if (tasks.size() != count) return false;
+      if (tasks.size() != all.size()) return false;
     }
-    a = Labels(static_cast<Index>(count), true);
-    std::copy_n(all.begin(), count, a.begin());
+    a = Labels(static_cast<Index>(all.size()), true);
+    std::copy_n(all.begin(), all.size(), a.begin());
     return true;
   }
 

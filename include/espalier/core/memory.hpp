@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "espalier/core/shape.hpp"
 
@@ -181,19 +180,5 @@ inline Ref<Buffer> borrow_buffer(const void* data) {
   buffer->data = static_cast<std::byte*>(const_cast<void*>(data));
   return buffer;
 }
-
-/// std::allocator's counterpart on the pools: for the small vectors a training step makes.
-template <class T>
-struct PoolAllocator {
-  using value_type = T;
-  PoolAllocator() = default;
-  template <class U>
-  PoolAllocator(const PoolAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(detail::take_block(detail::size_class(n * sizeof(T)))); }
-  void deallocate(T* p, std::size_t n) noexcept { detail::give_block(p, detail::size_class(n * sizeof(T))); }
-  bool operator==(const PoolAllocator&) const { return true; }
-};
-template <class T>
-using PoolVector = std::vector<T, PoolAllocator<T>>;
 
 }  // namespace espalier::inline ESPALIER_ABI

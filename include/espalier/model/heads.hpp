@@ -50,7 +50,7 @@ class Heads {
   }
 
   Index size() const { return static_cast<Index>(heads_.size()); }
-  const std::shared_ptr<const OutputLayout>& layout() const { return layout_; }
+  const Shared<OutputLayout>& layout() const { return layout_; }
   AnyModule<T>& operator[](Index i) { return heads_[static_cast<std::size_t>(i)].value; }
 
   /// All heads on one tensor of features [batch, width].
@@ -79,23 +79,23 @@ class Heads {
   /// Packs the linear heads whose parameters are theirs alone.
   void pack() {
     std::vector<Linear<T>*> members;
-    auto layout = std::make_shared<OutputLayout>();
+    OutputLayout layout;
     separate_.clear();
     Index columns = 0;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
       Linear<T>* head = heads_[i].value.template as<Linear<T>>();
       const bool fits = head && packable(*head) && (members.empty() || head->in() == members[0]->in());
-      layout->names.push_back(heads_[i].name);
+      layout.names.push_back(heads_[i].name);
       if (fits) {
-        layout->places.push_back({columns, columns + head->out(), -1});
+        layout.places.push_back({columns, columns + head->out(), -1});
         columns += head->out();
         members.push_back(head);
       } else {
-        layout->places.push_back({.separate = static_cast<Index>(separate_.size())});
+        layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
         separate_.push_back(i);
       }
     }
-    layout_ = std::move(layout);
+    layout_ = Shared<OutputLayout>(std::move(layout));
     weight_ = bias_ = {};
     if (members.size() == 1) {  // one head is its own block
       weight_ = members[0]->weight;
@@ -161,7 +161,7 @@ class Heads {
   std::vector<std::uint64_t> hashes_;
   std::vector<std::size_t> separate_;  // heads that run on their own
   Tensor<T> weight_, bias_;            // of the packed heads: [columns, in], [columns]
-  std::shared_ptr<const OutputLayout> layout_;
+  Shared<OutputLayout> layout_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

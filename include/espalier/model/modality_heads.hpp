@@ -22,14 +22,14 @@ class ModalityHeads {
   explicit ModalityHeads(ModalityHeadsOptions<T> options) : trunk_(std::move(options.trunk)) {
     if (!trunk_) fail("ModalityHeads: no trunk given");
     if (options.heads.empty()) fail("ModalityHeads: no head given; it needs at least one modality");
-    auto layout = std::make_shared<OutputLayout>();
+    OutputLayout layout;
     for (Named<AnyModule<T>>& head : options.heads) {
       if (!head.value) fail("ModalityHeads: the head of '", head.name, "' is empty");
       hashes_.push_back(detail::hash_name(head.name));
-      layout->places.push_back({.separate = static_cast<Index>(layout->names.size())});
-      layout->names.push_back(head.name);
+      layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
+      layout.names.push_back(head.name);
     }
-    layout_ = std::move(layout);
+    layout_ = Shared<OutputLayout>(std::move(layout));
     detail::own_heads(options.heads);
     heads_ = NamedList<AnyModule<T>>(std::move(options.heads));
     set_owner<T>(trunk_, {Owner::Kind::shared, ""});
@@ -86,7 +86,7 @@ class ModalityHeads {
   AnyModule<T> trunk_;
   NamedList<AnyModule<T>> heads_;
   std::vector<std::uint64_t> hashes_;
-  std::shared_ptr<const OutputLayout> layout_;
+  Shared<OutputLayout> layout_;
 };
 ModalityHeads(ModalityHeadsOptions<float>) -> ModalityHeads<float>;
 

@@ -1,6 +1,7 @@
 #pragma once
 // Encoded: what a fusion receives, one encoded tensor per modality and who has it.
 
+#include "espalier/core/owned.hpp"
 #include "espalier/nn/linear.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -33,13 +34,7 @@ class AnyFusion {
   AnyFusion() = default;
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, AnyFusion> && FusionFor<std::remove_cvref_t<F>, T>)
-  AnyFusion(F&& fusion) : held_(std::make_unique<Held<std::remove_cvref_t<F>>>(std::forward<F>(fusion))) {}
-  AnyFusion(const AnyFusion& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
-  AnyFusion(AnyFusion&&) noexcept = default;
-  AnyFusion& operator=(AnyFusion other) noexcept {
-    held_ = std::move(other.held_);
-    return *this;
-  }
+  AnyFusion(F&& fusion) : held_(new Held<std::remove_cvref_t<F>>(std::forward<F>(fusion))) {}
   explicit operator bool() const { return static_cast<bool>(held_); }
   Tensor<T> operator()(const Encoded<T>& encoded) const { return held_->call(encoded); }
   void fields(Visitor& visit) {
@@ -51,7 +46,7 @@ class AnyFusion {
     virtual ~Base() = default;
     virtual Tensor<T> call(const Encoded<T>& encoded) const = 0;
     virtual void fields(Visitor& visit) = 0;
-    virtual std::unique_ptr<Base> copy() const = 0;
+    virtual Base* copy() const = 0;
   };
   template <class F>
   struct Held final : Base {
@@ -59,9 +54,9 @@ class AnyFusion {
     explicit Held(F f) : fusion(std::move(f)) {}
     Tensor<T> call(const Encoded<T>& encoded) const override { return fusion(encoded); }
     void fields(Visitor& visit) override { walk(fusion, visit); }
-    std::unique_ptr<Base> copy() const override { return std::make_unique<Held>(fusion); }
+    Base* copy() const override { return new Held(fusion); }
   };
-  std::unique_ptr<Base> held_;
+  Owned<Base> held_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

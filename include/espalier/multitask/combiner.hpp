@@ -1,8 +1,8 @@
 #pragma once
 // Combiner: any way of joining the tasks' losses, a weighting or an aggregator, held by value.
 
-#include <memory>
 
+#include "espalier/core/owned.hpp"
 #include "espalier/multitask/weighting/constant.hpp"
 #include "espalier/tensor/fields.hpp"
 
@@ -14,13 +14,7 @@ class Combiner {
   Combiner() : Combiner(Sum{}) {}
   template <class M>
     requires LossWeighting<M> || GramianAggregator<M>
-  Combiner(M method) : held_(std::make_unique<Held<M>>(std::move(method))) {}
-  Combiner(const Combiner& other) : held_(other.held_->copy()) {}
-  Combiner(Combiner&&) noexcept = default;
-  Combiner& operator=(Combiner other) noexcept {
-    held_ = std::move(other.held_);
-    return *this;
-  }
+  Combiner(M method) : held_(new Held<M>(std::move(method))) {}
 
   std::string_view name() const { return held_->name(); }
   /// Whether it works on the tasks' gradients instead of their losses.
@@ -51,7 +45,7 @@ class Combiner {
     virtual void prepare(Index tasks) = 0;
     virtual const void* type() const = 0;
     virtual void fields(Visitor& visit) = 0;
-    virtual std::unique_ptr<Base> copy() const = 0;
+    virtual Base* copy() const = 0;
   };
   template <class M>
   struct Held final : Base {
@@ -72,10 +66,10 @@ class Combiner {
     }
     const void* type() const override { return &type_tag<M>; }
     void fields(Visitor& visit) override { walk(method, visit); }
-    std::unique_ptr<Base> copy() const override { return std::make_unique<Held>(method); }
+    Base* copy() const override { return new Held(method); }
   };
 
-  std::unique_ptr<Base> held_;
+  Owned<Base> held_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -11,9 +11,6 @@
 // shared: parameters that the assemblies tag so, encoders, and untagged parameters that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
 
-#include <functional>
-#include <tuple>
-
 #include "espalier/autograd/functional.hpp"
 #include "espalier/multitask/aggregator/upgrad.hpp"
 #include "espalier/multitask/combiner.hpp"
@@ -32,17 +29,30 @@ class TaskLoss {
   TaskLoss(Loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {}
   template <class F>
     requires std::is_invocable_r_v<Tensor<T>, F, const Tensor<T>&, const Target<T>&>
-  TaskLoss(F function) : name_("custom"), function_(std::move(function)) {}
+  TaskLoss(F function) : name_("custom"), function_(new Held<F>(std::move(function))) {}
 
   bool custom() const { return static_cast<bool>(function_); }
   const LossMethods<T>& methods() const { return *methods_; }
   std::string_view name() const { return name_; }
-  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return function_(prediction, target); }
+  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return function_->call(prediction, target); }
 
  private:
+  struct Base {
+    virtual ~Base() = default;
+    virtual Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) = 0;
+    virtual Base* copy() const = 0;
+  };
+  template <class F>
+  struct Held final : Base {
+    F function;
+    explicit Held(F f) : function(std::move(f)) {}
+    Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) override { return function(prediction, target); }
+    Base* copy() const override { return new Held(function); }
+  };
+
   const LossMethods<T>* methods_ = nullptr;
   std::string_view name_;
-  std::function<Tensor<T>(const Tensor<T>&, const Target<T>&)> function_;
+  Owned<Base> function_;
 };
 
 /// What the last backward did: for diagnostics.
@@ -73,6 +83,8 @@ class MultiObjective {
 
   Index size() const { return static_cast<Index>(losses_.size()); }
   const std::vector<std::string>& names() const { return *names_; }
+  /// The loss of a task, by its position in `names`.
+  const TaskLoss<T>& loss(Index task) const { return losses_[static_cast<std::size_t>(task)]; }
   /// The method, when it is an M; null otherwise.
   template <class M>
   M* method() {
@@ -119,10 +131,15 @@ class MultiObjective {
     }
     if (segments.empty()) return losses;
     if (!in_order) {  // tasks in another order than the heads
-      PoolVector<std::pair<LossSegment<T>, Index>> sorted;
-      for (std::size_t i = 0; i < segments.size(); ++i) sorted.push_back({segments[i], segment_tasks[i]});
-      std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
-      for (std::size_t i = 0; i < sorted.size(); ++i) std::tie(segments[i], segment_tasks[i]) = sorted[i];
+      const PoolVector<LossSegment<T>> unsorted = segments;
+      const PoolVector<Index> tasks = segment_tasks;
+      const auto begin = [&](Index i) { return unsorted[static_cast<std::size_t>(i)].begin; };
+      const PoolVector<Index> order =
+          detail::sorted_order(segments.size(), [&](Index a, Index b) { return begin(a) < begin(b); });
+      for (std::size_t i = 0; i < order.size(); ++i) {
+        segments[i] = unsorted[static_cast<std::size_t>(order[i])];
+        segment_tasks[i] = tasks[static_cast<std::size_t>(order[i])];
+      }
     }
     sums.resize(segments.size());
     Tensor<T> values = segment_losses(outputs.block(), std::span<const LossSegment<T>>(segments), std::span<double>(sums));
@@ -149,7 +166,7 @@ class MultiObjective {
       for (const Index k : part.tasks)
         if (losses.present(k)) record_.active.push_back(k);
     }
-    std::sort(record_.active.begin(), record_.active.end());
+    detail::sort_numbers(record_.active);
     if (any && record_.active.empty())
       fail("objective: the losses were not recorded; call the model with a Pass: model(inputs, pass)");
     const std::size_t m = record_.active.size();
@@ -179,12 +196,12 @@ class MultiObjective {
     if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
     if (const std::string* twice = detail::repeated_name(losses))
       fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
-    auto names = std::make_shared<std::vector<std::string>>();
+    std::vector<std::string> names;
     for (Named<TaskLoss<T>>& loss : losses) {
-      names->push_back(loss.name);
+      names.push_back(loss.name);
       losses_.push_back(std::move(loss.value));
     }
-    names_ = std::move(names);
+    names_ = typename Losses<T>::Names(std::move(names));
     combiner_.prepare(size());
   }
 
@@ -242,9 +259,18 @@ class MultiObjective {
     values.clear();
     for (Index task : record_.active) values.push_back(losses.value(task));
     combiner_.weights(std::span<const double>(values), info, record_.weights);
+    check_weights();
     Sweep<T> sweep({.retain = options.retain_graph});
     for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
     sweep.run();
+  }
+
+  /// A method of the program's own may be wrong; its weights would reach every parameter.
+  void check_weights() const {
+    for (std::size_t i = 0; i < record_.weights.size(); ++i)
+      if (!std::isfinite(record_.weights[i]))
+        fail("objective: ", combiner_.name(), " gave task '", names()[static_cast<std::size_t>(record_.active[i])], "' the weight ",
+             std::isnan(record_.weights[i]) ? "nan" : "inf", "; weights are finite. Clear the gradients before going on");
   }
 
   void aggregate(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
@@ -259,6 +285,7 @@ class MultiObjective {
     record_.gramian.resize(m * m);
     gradients.gramian(record_.gramian);
     record_.certificate = combiner_.weights(GramianView{record_.gramian, static_cast<Index>(m)}, info, record_.weights);
+    check_weights();
     gradients.combine(record_.weights);
   }
 

@@ -37,13 +37,14 @@ class TaskGradients final : public LeafSink<T> {
 
   /// After the sweep: what a single task reaches and nobody claims as shared is that task's own.
   void settle() {
-    std::erase_if(entries_, [&](Entry& e) {
+    const auto done = [&](Entry& e) {
       if (e.leaf->owner.kind != Owner::Kind::unknown || e.labels.count() > 1) return false;
       if (e.factor.defined()) multiply_out(e);
       own(*e.leaf, e.value, e.labels);
       e.leaf->slot = -1;
       return true;
-    });
+    };
+    entries_.shrink(std::remove_if(entries_.begin(), entries_.end(), done));
     for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i].leaf->slot = static_cast<Index>(i);
   }
 

@@ -10,9 +10,7 @@
 // A module that behaves differently in training takes the Pass as well: `operator()(x, pass)`. One that reads tokens or masks
 // takes an `Input<T>` or a `Tensor<Index>`. Functions and lambdas are modules without fields. AnyModule<T> holds any of them.
 
-#include <map>
-#include <tuple>
-
+#include "espalier/core/owned.hpp"
 #include "espalier/nn/pass.hpp"
 #include "espalier/ops/linalg.hpp"
 #include "espalier/tensor/fields.hpp"
@@ -55,13 +53,7 @@ class AnyModule {
   AnyModule() = default;
   template <class M>
     requires(!std::same_as<std::decay_t<M>, AnyModule> && ModuleFor<std::decay_t<M>, T>)
-  AnyModule(M&& module) : held_(std::make_unique<Held<std::decay_t<M>>>(std::forward<M>(module))) {}
-  AnyModule(const AnyModule& other) : held_(other.held_ ? other.held_->copy() : nullptr) {}
-  AnyModule(AnyModule&&) noexcept = default;
-  AnyModule& operator=(AnyModule other) noexcept {
-    held_ = std::move(other.held_);
-    return *this;
-  }
+  AnyModule(M&& module) : held_(new Held<std::decay_t<M>>(std::forward<M>(module))) {}
 
   explicit operator bool() const { return static_cast<bool>(held_); }
   /// Throws Error when there is no module.
@@ -98,7 +90,7 @@ class AnyModule {
     virtual Tensor<T> fused(const Tensor<T>& x, Activation activation) const = 0;
     virtual const void* type() const = 0;
     virtual void fields(Visitor& visit) = 0;
-    virtual std::unique_ptr<Base> copy() const = 0;
+    virtual Base* copy() const = 0;
   };
   template <class M>
   struct Held final : Base {
@@ -133,7 +125,7 @@ class AnyModule {
     void fields(Visitor& visit) override {
       if constexpr (std::is_class_v<M>) walk(module, visit);  // a pointer to a function has none
     }
-    std::unique_ptr<Base> copy() const override { return std::make_unique<Held>(module); }
+    Base* copy() const override { return new Held(module); }
   };
 
   const Base& held() const {
@@ -141,7 +133,7 @@ class AnyModule {
     return *held_;
   }
 
-  std::unique_ptr<Base> held_;
+  Owned<Base> held_;
 };
 
 // ---- parameters ------------------------------------------------------------------------------------------------------
@@ -196,6 +188,12 @@ Parameters<T> parameters(Model& model) {
   return Parameters<T>(std::move(unique));
 }
 
+/// The same of a const object: the handles are what it holds.
+template <Differentiable T = float, class Model>
+Parameters<T> parameters(const Model& model) {
+  return parameters<T>(const_cast<Model&>(model));  // `fields` is for readers and writers alike
+}
+
 /// Says whose the parameters of an object are.
 template <Differentiable T = float, class Object>
 void set_owner(Object& object, const Owner& owner) {
@@ -205,28 +203,30 @@ void set_owner(Object& object, const Owner& owner) {
   });
 }
 
-namespace detail {
-/// What has been cloned already, by identity.
-template <class T>
-using Cloned = std::map<const void*, Tensor<T>>;
-}  // namespace detail
-
 /// A deep copy: parameters and buffers of its own, ties kept. (Copying a module copies handles, as in PyTorch.)
 template <class Model>
 Model clone(const Model& model) {
   Model copy = model;
-  std::tuple<detail::Cloned<float>, detail::Cloned<double>, detail::Cloned<Index>, detail::Cloned<bool>> cloned;
+  std::vector<std::uint64_t> ids;  // of the values; a parameter's is its leaf
   detail::each_tensor(copy, [&](const std::string&, auto& tensor) {
     using T = typename std::remove_cvref_t<decltype(tensor)>::value_type;
-    if (!tensor.defined()) return;
-    auto& known = std::get<detail::Cloned<T>>(cloned);
-    const void* id = tensor.data();  // of a buffer; a parameter is its leaf
+    std::uint64_t id = tensor.defined() ? detail::key_of(tensor.data()) : 0;
     if constexpr (Differentiable<T>)
-      if (const Leaf<T>* leaf = leaf_of(tensor)) id = leaf;
-    if (const auto found = known.find(id); found != known.end() && found->second.shape() == tensor.shape()) {
-      tensor = found->second;
-      return;
-    }
+      if (const Leaf<T>* leaf = leaf_of(tensor)) id = detail::key_of(leaf);
+    ids.push_back(id);
+  });
+  const std::vector<std::size_t> first = detail::first_places(ids);
+  std::vector<void*> cloned;  // the tensors visited so far
+  detail::each_tensor(copy, [&](const std::string&, auto& tensor) {
+    using T = typename std::remove_cvref_t<decltype(tensor)>::value_type;
+    const std::size_t at = cloned.size();
+    cloned.push_back(&tensor);
+    if (!tensor.defined()) return;
+    if (first[at] < at)  // tied to an earlier one
+      if (const auto& twin = *static_cast<const Tensor<T>*>(cloned[first[at]]); twin.shape() == tensor.shape()) {
+        tensor = twin;
+        return;
+      }
     Tensor<T> fresh = tensor.clone();
     if constexpr (Differentiable<T>)
       if (const Leaf<T>* leaf = leaf_of(tensor)) {
@@ -234,7 +234,6 @@ Model clone(const Model& model) {
         leaf_of(fresh)->owner = leaf->owner;
         leaf_of(fresh)->name = leaf->name;
       }
-    known.insert_or_assign(id, fresh);
     tensor = std::move(fresh);
   });
   return copy;

@@ -98,13 +98,13 @@ Tensor<T> concat(std::span<const Tensor<T>> xs, int axis) {
     }
   return y;
 }
-template <class T, class Allocator = std::allocator<Tensor<T>>>
-Tensor<T> concat(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
+template <class T>
+Tensor<T> concat(const std::vector<Tensor<T>>& xs, int axis) {
   return concat(std::span<const Tensor<T>>(xs), axis);
 }
 /// Tensors of equal shape along a new axis.
-template <class T, class Allocator = std::allocator<Tensor<T>>>
-Tensor<T> stack(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
+template <class T>
+Tensor<T> stack(std::span<const Tensor<T>> xs, int axis) {
   if (xs.empty()) fail("stack: no tensors given");
   PoolVector<Tensor<T>> parts;
   for (const Tensor<T>& x : xs) {
@@ -116,7 +116,11 @@ Tensor<T> stack(const std::vector<Tensor<T>, Allocator>& xs, int axis) {
       fail("stack: axis ", axis, " of a result of rank ", rank, " does not exist; the axis must be in [", -rank, ", ", rank - 1, "]");
     parts.push_back(reshape(x, x.shape().part(0, at) + Shape{1} + x.shape().part(at, x.rank())));
   }
-  return concat(parts, axis);
+  return concat(std::span<const Tensor<T>>(parts), axis);
+}
+template <class T>
+Tensor<T> stack(const std::vector<Tensor<T>>& xs, int axis) {
+  return stack(std::span<const Tensor<T>>(xs), axis);
 }
 
 namespace detail {

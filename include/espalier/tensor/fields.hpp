@@ -3,17 +3,18 @@
 //
 //   void fields(auto&& visit) { visit("weight", weight); visit("bias", bias); }
 //
-// and parameters, names, saving, loading, cloning and printing follow. Members are tensors, numbers, vectors, and other
-// types with fields. Paths are PyTorch's: "trunk.0.weight".
+// and parameters, names, saving, loading, cloning and printing follow. Members are tensors, numbers, texts, vectors, and
+// other types with fields. Paths are PyTorch's: "trunk.0.weight".
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "espalier/tensor/tensor.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
-/// Walks an object's fields; a concrete visitor says what to do at each tensor and number.
+/// Walks an object's fields; a concrete visitor says what to do at each tensor, number and text.
 class Visitor {
  public:
   virtual ~Visitor() = default;
@@ -38,6 +39,9 @@ class Visitor {
   virtual void number(Index& field) { (void)field; }
   virtual void number(std::uint64_t& field) { (void)field; }
   virtual void number(bool& field) { (void)field; }
+  virtual void text(std::string& field) { (void)field; }
+  /// A list of texts is one field: unlike that of other lists, its length may change when it is loaded.
+  virtual void texts(std::vector<std::string>& field) { (void)field; }
 
  private:
   template <class T>
@@ -46,6 +50,8 @@ class Visitor {
   void visit(Index& field) { number(field); }
   void visit(std::uint64_t& field) { number(field); }
   void visit(bool& field) { number(field); }
+  void visit(std::string& field) { text(field); }
+  void visit(std::vector<std::string>& field) { texts(field); }
   template <class Item>
   void visit(std::vector<Item>& items) {
     for (std::size_t i = 0; i < items.size(); ++i) (*this)(std::to_string(i), items[i]);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "espalier/core/error.hpp"
-#include "espalier/core/repeats.hpp"
+#include "espalier/core/order.hpp"
 #include "espalier/core/shape.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -71,18 +71,16 @@ class NameIndex {
   /// The position of a name, -1 when there is none; looks at `hint` first.
   Index find(std::string_view name, Index hint) {
     if (hint < size_ && name_(hint) == name) return hint;
-    if (sorted_.empty()) {
-      for (Index i = 0; i < size_; ++i) sorted_.push_back({name_(i), i});
-      std::sort(sorted_.begin(), sorted_.end());
-    }
-    const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), std::pair<std::string_view, Index>{name, -1});
-    return at != sorted_.end() && at->first == name ? at->second : -1;
+    if (sorted_.empty())
+      sorted_ = detail::sorted_order(static_cast<std::size_t>(size_), [&](Index a, Index b) { return name_(a) < name_(b); });
+    const Index* at = std::lower_bound(sorted_.begin(), sorted_.end(), name, [&](Index i, std::string_view n) { return name_(i) < n; });
+    return at != sorted_.end() && name_(*at) == name ? *at : -1;
   }
 
  private:
   Index size_;
   Name name_;
-  std::vector<std::pair<std::string_view, Index>> sorted_;
+  PoolVector<Index> sorted_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "espalier/core/memory.hpp"
 #include "espalier/core/random.hpp"
@@ -107,6 +108,8 @@ class Tensor : private detail::NodeHandle<T> {
     check_count(shape, values.size());
     return Tensor(borrow_buffer(values.data()), 0, shape);
   }
+  template <class Allocator>  // a temporary would be gone before the tensor
+  static Tensor from_span(const Shape& shape, std::vector<T, Allocator>&& values) = delete;
   /// Standard normal numbers; advances the generator.
   static Tensor normal(const Shape& shape, Rng& rng)
     requires Differentiable<T>

@@ -4,8 +4,7 @@
 // One polarity everywhere: true (or a weight above 0) means present, valid, labelled. What lies behind false or 0 is never
 // read by anything that reaches a loss, a gradient, a statistic or a metric; it may be NaN.
 
-#include <memory>
-
+#include "espalier/core/owned.hpp"
 #include "espalier/tensor/named.hpp"
 #include "espalier/tensor/tensor.hpp"
 
@@ -75,26 +74,24 @@ class Outputs {
  public:
   Outputs() = default;
   /// From a model written by hand: one tensor per task.
-  Outputs(std::initializer_list<Named<Tensor<T>>> predictions) {
-    auto layout = std::make_shared<OutputLayout>();
-    for (const Named<Tensor<T>>& p : predictions) {
-      layout->names.push_back(p.name);
-      layout->places.push_back({.separate = static_cast<Index>(separate_.size())});
-      separate_.push_back(p.value);
-    }
-    layout_ = std::move(layout);
-  }
-  Outputs(std::shared_ptr<const OutputLayout> layout, Tensor<T> block, PoolVector<Tensor<T>> separate)
+  Outputs(std::initializer_list<Named<Tensor<T>>> predictions) { list(predictions); }
+  /// The same, of as many tasks as there are.
+  explicit Outputs(const NamedList<Tensor<T>>& predictions) { list(predictions); }
+  Outputs(Shared<OutputLayout> layout, Tensor<T> block, PoolVector<Tensor<T>> separate)
       : layout_(std::move(layout)), block_(std::move(block)), separate_(std::move(separate)) {}
 
   Index size() const { return layout_ ? static_cast<Index>(layout_->names.size()) : 0; }
   const std::string& name(Index task) const { return layout_->names[static_cast<std::size_t>(task)]; }
   const OutputLayout::Place& place(Index task) const { return layout_->places[static_cast<std::size_t>(task)]; }
-  const std::shared_ptr<const OutputLayout>& layout() const { return layout_; }
+  const Shared<OutputLayout>& layout() const { return layout_; }
   /// A task's prediction [batch, width]. Throws Error listing the known tasks.
   Tensor<T> operator[](std::string_view name) const {
     const Index task = find(name);
     if (task < 0) fail("outputs: unknown task '", name, "'; known: ", names());
+    return at(task);
+  }
+  /// The same by number; unchecked.
+  Tensor<T> at(Index task) const {
     const OutputLayout::Place& p = place(task);
     return p.packed() ? task_columns(block_, p.begin, p.end) : separate(p.separate);
   }
@@ -114,7 +111,17 @@ class Outputs {
   }
 
  private:
-  std::shared_ptr<const OutputLayout> layout_;
+  void list(const auto& predictions) {
+    OutputLayout layout;
+    for (const Named<Tensor<T>>& p : predictions) {
+      layout.names.push_back(p.name);
+      layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
+      separate_.push_back(p.value);
+    }
+    layout_ = Shared<OutputLayout>(std::move(layout));
+  }
+
+  Shared<OutputLayout> layout_;
   Tensor<T> block_;
   PoolVector<Tensor<T>> separate_;
 };
@@ -129,7 +136,7 @@ class Losses {
     PoolVector<Index> tasks;
     bool whole = true;  // false: from a block of predictions that other heads have columns of as well
   };
-  using Names = std::shared_ptr<const std::vector<std::string>>;
+  using Names = Shared<std::vector<std::string>>;
 
   Losses() = default;
   explicit Losses(Names names) : names_(std::move(names)), values_(names_->size(), 0), weights_(names_->size(), 0) {}

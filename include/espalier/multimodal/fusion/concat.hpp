@@ -11,7 +11,8 @@ template <Differentiable T = float>
 struct ConcatFusion {
   std::vector<Tensor<T>> missing;  // e_m, [width of encoder m]
 
-  /// The widths that the encoders give, in their order.
+  /// The widths that the encoders give, in their order: `ConcatFusion{64, 64}`.
+  ConcatFusion(std::initializer_list<Index> widths) : ConcatFusion(std::vector<Index>(widths)) {}
   explicit ConcatFusion(const std::vector<Index>& widths) {
     for (Index width : widths) {
       if (width < 1) fail("ConcatFusion: width ", width, "; every width must be at least 1");
@@ -31,7 +32,7 @@ struct ConcatFusion {
       if (!h.defined()) parts.push_back(expand_to(e, {encoded.batch, e.size()}));
       else parts.push_back(encoded.complete(m) ? h : where(encoded.mask(m), h, e));
     }
-    return concat(parts, 1);
+    return concat(std::span<const Tensor<T>>(parts), 1);
   }
   void fields(auto&& visit) { visit("missing", missing); }
 };

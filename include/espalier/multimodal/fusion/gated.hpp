@@ -31,8 +31,9 @@ struct GatedFusion {
       values.push_back(tanh(value(h)));
     }
     if (scores.empty()) return Tensor<T>::zeros({encoded.batch, width});
-    const Tensor<T> z = softmax(stack(scores, -1), -1);  // [batch, width, modalities]
-    return sum(z * stack(values, -1), {-1});
+    const auto stacked = [](const PoolVector<Tensor<T>>& xs) { return stack(std::span<const Tensor<T>>(xs), -1); };
+    const Tensor<T> z = softmax(stacked(scores), -1);  // [batch, width, modalities]
+    return sum(z * stacked(values), {-1});
   }
   void fields(auto&& visit) {
     visit("gate", gate);

@@ -2,7 +2,7 @@
 // Reductions with a fixed order: lanes and blocks of a fixed number of elements, the blocks' sums added in double. The order
 // follows from the shape alone, never from threads, alignment or optimisation level.
 
-#include "espalier/core/memory.hpp"
+#include "espalier/core/pool_vector.hpp"
 #include "espalier/tensor/kernels/elementwise.hpp"
 
 namespace espalier::inline ESPALIER_ABI::kernels {
