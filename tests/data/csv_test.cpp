@@ -268,8 +268,8 @@ TEST_CASE("rejected: options", "[fast]") {
                       "read_csv: the delimiter is \"\"\"; quotes, line ends and NUL cannot be it");
   REQUIRE_THROWS_WITH(parse_csv("a\n", {.delimiter = '\n'}),
                       "read_csv: the delimiter is \"\\x0A\"; quotes, line ends and NUL cannot be it");
-  REQUIRE_THROWS_WITH(parse_csv("a\n", {.text = {"b"}}, "f.csv"),
-                      "read_csv: .text lists \"b\", but f.csv has no such column");
+  REQUIRE_THROWS_WITH(parse_csv("a,c\n", {.text = {"b"}}, "f.csv"),
+                      "read_csv: .text lists \"b\", but f.csv has no such column; known: a, c");
   REQUIRE_THROWS_WITH(parse_csv("1,2\n", {.names = {"a", "a"}}),
                       "read_csv: .names lists \"a\" twice; names must differ");
   REQUIRE_THROWS_WITH(parse_csv("1,2\n", {.names = {"a"}}),

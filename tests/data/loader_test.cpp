@@ -1,6 +1,7 @@
 #include "espalier/data/loader.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "espalier/autograd/node.hpp"
@@ -187,6 +188,31 @@ TEST_CASE("the position is in rows, so the batch may change", "[fast]") {
   saved.write = true;
   walk(other, saved);
   CHECK(joined(all(other.rest())) == Rows(order.begin() + 4, order.end()));
+}
+
+TEST_CASE("step counts the batches since the start, also after an interruption", "[fast]") {
+  for (const bool drop_last : {false, true}) {
+    const LoaderOptions options{.batch = 4, .drop_last = drop_last};
+    Loader loader{numbered(10), options, Rng(1)};
+    CHECK(loader.step() == 0);
+    std::uint64_t step = 0;
+    while (loader.at_epoch() < 3)
+      for (const auto& batch : loader.rest()) {
+        CHECK(loader.step() == ++step);
+        CHECK(batch.size() > 0);
+        Numbers saved;
+        walk(loader, saved);
+        Loader resumed{numbered(10), options, Rng(1)};
+        saved.write = true;
+        walk(resumed, saved);
+        CHECK(resumed.step() == step);
+      }
+    CHECK(step == (drop_last ? 6 : 9));
+    CHECK(loader.step() == step);
+  }
+  Loader<double> loader{numbered(10), {.batch = 4}, Rng(1)};
+  loader.epoch(7);
+  CHECK(loader.step() == 21);
 }
 
 TEST_CASE("loaders that cannot load are refused", "[fast]") {

@@ -84,6 +84,29 @@ TEST_CASE("inputs and targets carry what is missing", "[fast]") {
   CHECK(list(t.class_target("fuel", Table::Names{"petrol", "diesel"}).classes) == std::vector<Index>{0, 1, 0});
 }
 
+TEST_CASE("some rows of a table keep lines, masks and the numbering of text", "[fast]") {
+  const std::vector<Index> rows{2, 0, 2};
+  const Table t = cars().rows(rows);
+  CHECK(t.names() == cars().names());
+  CHECK(list(t.matrix<double>({"power", "weight", "doors"})) ==
+        std::vector<double>{150, 2.5, 0, 90, 1.5, 3, 150, 2.5, 0});
+  CHECK(list(t.present({"power", "fuel"})) == std::vector<bool>{true, false, true, true, true, false});
+  CHECK(list(t.classes("fuel")) == std::vector<Index>{0, 1, 0});
+  CHECK(t.categories("fuel").size() == 2);
+  CHECK(t.source() == "cars.csv");
+  CHECK(t.place("doors", 0) == "cars.csv, line 5, column \"doors\"");
+  CHECK(Table({{"a", {1}}}).place("a", 0) == "table, row 0, column \"a\"");
+  REQUIRE_THROWS_WITH(t.classes("weight"),
+                      "cars.csv, line 5, column \"weight\": 2.5 is no class; classes are whole numbers from 0 to 2^53");
+  const Table none = cars().rows({});
+  CHECK(none.rows() == 0);
+  CHECK(none.columns() == 4);
+  CHECK(none.missing("power") == 0);
+  for (const Index row : {-1, 3})
+    REQUIRE_THROWS_WITH(cars().rows(std::span(&row, 1)),
+                        "cars.csv: row " + std::to_string(row) + " is asked for; there are 3, counted from 0");
+}
+
 TEST_CASE("what does not fit is refused", "[fast]") {
   const Table t = cars();
   REQUIRE_THROWS_WITH(t.column("speed"), "cars.csv: unknown column 'speed'; known: power, weight, fuel, doors");

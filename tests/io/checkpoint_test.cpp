@@ -36,7 +36,7 @@ struct Net {
 };
 
 /// One field of each kind; the lists and the missing ones included.
-struct Progress {
+struct AllKinds {
   double best = 0.5;
   Index epoch = 3;
   std::uint64_t draws = ~std::uint64_t{0};
@@ -99,12 +99,12 @@ TEST_CASE("checkpoint: a whole run comes back bit for bit", "[fast]") {
   const std::string path = scratch("run.safetensors");
   Rng rng(7);
   Net model(rng);
-  Progress progress;
+  AllKinds progress;
   save(path, {{"model", model}, {"progress", progress}, {"rng", rng}});
 
   Rng other_rng(8, 2);
   Net other(other_rng);
-  Progress other_progress;
+  AllKinds other_progress;
   other_progress.best = 9;
   other_progress.epoch = 9;
   other_progress.draws = 9;
@@ -126,7 +126,7 @@ TEST_CASE("checkpoint: a file has the names and types of the fields", "[fast]") 
   const Scratch scratch;
   Rng rng(1);
   const Net model(rng);
-  const Progress progress{};
+  const AllKinds progress{};
   double lr = 0.1;
   save(scratch("run"), {{"model", model}, {"at", progress}, {"lr", lr}});  // const will do
   REQUIRE(names_in(scratch("run")) ==
@@ -246,6 +246,35 @@ TEST_CASE("checkpoint: many differences are cut after twenty", "[fast]") {
     expected += "; extra many." + std::to_string(i);
   const std::string error = error_of([&] { load(scratch("run"), {{"many", fewer}, {"x", x}}); });
   REQUIRE(error == expected + "; ... and 26 more");
+}
+
+TEST_CASE("checkpoint: some items of a file are loaded when that is asked for", "[fast]") {
+  const Scratch scratch;
+  const std::string path = scratch("run");
+  Rng rng(1), rng2(2);
+  Net model(rng), other(rng2);
+  Index epoch = 7;
+  Tensor<float> model2 = Tensor<float>::ones({2});  // begins as "model" does
+  save(path, {{"model", model}, {"model2", model2}, {"epoch", epoch}});
+  const std::string wanted = bits(model), before = bits(other);
+  REQUIRE_THROWS_WITH(load(path, {{"model", other}}),
+                      "load: \"" + path + "\" does not fit: extra epoch; extra model2");
+  REQUIRE(bits(other) == before);
+  load(path, {{"model", other}}, {.partial = true});
+  CHECK(bits(other) == wanted);
+
+  // What is asked for is there as a whole, and nothing else of it.
+  struct Half {
+    Linear<float> digit;
+    void fields(Visitor& visit) { visit("digit", digit); }
+  } half{Linear<float>(4, 3, rng)};
+  save(path, {{"heads", model.heads}, {"epoch", epoch}});
+  const std::string half_before = bits(half);
+  CHECK_THROWS_WITH(load(path, {{"heads", half}}, {.partial = true}),
+                    "load: \"" + path + "\" does not fit: extra heads.ink.bias; extra heads.ink.weight");
+  CHECK_THROWS_WITH(load(path, {{"epoch", epoch}, {"step", epoch}}, {.partial = true}),
+                    "load: \"" + path + "\" does not fit: missing step [] int64");
+  CHECK(bits(half) == half_before);
 }
 
 TEST_CASE("checkpoint: equal shapes under other names do not fit", "[fast]") {
@@ -469,4 +498,64 @@ TEST_CASE("checkpoint: names of a state must differ", "[fast]") {
   REQUIRE_THROWS_WITH(save(scratch("s"), {{"list", list}, {"list.0", number}}),
                       "save: two fields are called list.0; names must differ");
   REQUIRE_THROWS_WITH(load(scratch("s"), {{"x", fixed}}), "load: 'x' is const; it can be saved, not loaded");
+}
+
+TEST_CASE("checkpoint: a program's metadata is read without the rest of the file", "[fast]") {
+  const Scratch scratch;
+  const std::string path = scratch("run");
+  Rng rng(1);
+  Linear<float> layer(2, 1, rng);
+  const Metadata own{{"", "empty"}, {"recipe", "wide \"and\" deep\n"}, {"width", "64"}};
+  save(path, {{"layer", layer}}, {.metadata = own});
+  CHECK(read_metadata(path) == own);
+  CHECK(*read_metadata(path).find("width") == "64");
+  load(path, {{"layer", layer}});
+  save(path, {{"layer", layer}}, {.metadata = {{"recipe", "plain"}}});
+  CHECK(read_metadata(path) == Metadata{{"recipe", "plain"}});
+  save(path, {{"layer", layer}});
+  CHECK(read_metadata(path).empty());
+  save_weights(path, layer, {.metadata = own});
+  CHECK(read_metadata(path) == own);
+  const SafetensorsFile whole = SafetensorsFile::read(path);
+  CHECK(*whole.metadata().find("format") == "pt");
+  load_weights(path, layer);
+  write_safetensors(path, {}, {{"format", "pt"}, {"by", "another"}}, {.checksums = false});
+  CHECK(read_metadata(path) == Metadata{{"by", "another"}, {"format", "pt"}});
+}
+
+TEST_CASE("checkpoint: reserved metadata is refused, damaged files and missing ones too", "[fast]") {
+  const Scratch scratch;
+  const std::string path = scratch("run");
+  Tensor<float> x = Tensor<float>::ones({4});
+  struct Model {
+    Tensor<float> x;
+    void fields(Visitor& visit) { visit("x", x); }
+  } model{x};
+  for (const std::string key : {"espalier.", "espalier.kind", "espalier.mine"}) {
+    REQUIRE_THROWS_WITH(save(path, {{"x", x}}, {.metadata = {{key, "1"}}}),
+                        "save: metadata key \"" + key + "\" is reserved; a program's keys do not begin with \"espalier.\"");
+    REQUIRE_THROWS_WITH(
+        save_weights(path, model, {.metadata = {{key, "1"}}}),
+        "save_weights: metadata key \"" + key + "\" is reserved; a program's keys do not begin with \"espalier.\"");
+  }
+  REQUIRE_THROWS_WITH(save_weights(path, model, {.metadata = {{"format", "pt"}}}),
+                      "save_weights: metadata key \"format\" is reserved; weights say there \"pt\", for Python's loaders");
+  REQUIRE_THROWS_WITH(save(path, {{"x", x}}, {.metadata = {{"a", "\xFF"}}}),
+                      "write_safetensors: metadata \"a\" is not valid UTF-8");
+  CHECK(scratch.files() == 0);
+  REQUIRE_THROWS_AS(read_metadata(path), FileError);
+  save(path, {{"x", x}}, {.metadata = {{"format", "mine"}, {"espalier", "no dot"}}});
+  CHECK(read_metadata(path) == Metadata{{"espalier", "no dot"}, {"format", "mine"}});
+
+  const std::string good = read_file(path, 1 << 20);
+  const std::size_t at = good.find("no dot");
+  std::string bad = good;
+  bad[at] = 'N';
+  replace_file(path, bad);
+  REQUIRE_THROWS_AS(read_metadata(path), FileError);  // the header has a checksum
+  bad = good;
+  bad.back() = static_cast<char>(bad.back() ^ 1);
+  replace_file(path, bad);
+  CHECK(read_metadata(path).size() == 2);  // the data is not looked at
+  REQUIRE_THROWS_AS(load(path, {{"x", x}}), FileError);
 }

@@ -142,6 +142,45 @@ TEST_CASE("errors of saving name the file, the step and the reason", "[fast]") {
   CHECK_NOTHROW(save(path, "x", plan));
 }
 
+TEST_CASE("where a save would fail is known before it", "[fast]") {
+  const Scratch scratch;
+  replace_file(scratch("file"), "old");
+  CHECK_NOTHROW(check_replaceable(scratch("file")));
+  CHECK_NOTHROW(check_replaceable(scratch("new")));
+  CHECK_NOTHROW(check_replaceable("no folder before it"));
+  CHECK(scratch.files() == 1);
+  CHECK_THROWS_WITH(check_replaceable(scratch("no/a")), scratch("no/a") + ": cannot be saved: its folder \"" +
+                                                            scratch("no") + "\": No such file or directory");
+  CHECK_THROWS_WITH(check_replaceable(scratch("file/a")), scratch("file/a") + ": cannot be saved: its folder \"" +
+                                                              scratch("file") + "\": Not a directory");
+  CHECK_THROWS_WITH(check_replaceable(scratch.folder()), scratch.folder() + ": is a directory; a regular file is needed");
+  CHECK_THROWS_WITH(check_replaceable("/dev/null"), "/dev/null: is a device; a regular file is needed");
+  CHECK_THROWS_WITH(check_replaceable(scratch("no/")),
+                    scratch("no/") + ": cannot be saved: the path ends in '/'; it must name a file");
+  CHECK_THROWS_WITH(check_replaceable(""), "the path of the file is empty");
+  // Of a link, the folder counts that it leads to.
+  std::filesystem::create_directory(scratch("folder"));
+  replace_file(scratch("folder/real"), "old");
+  std::filesystem::create_symlink("folder/real", scratch("link"));
+  CHECK_NOTHROW(check_replaceable(scratch("link")));
+}
+
+TEST_CASE("a file is the same by any of its names", "[fast]") {
+  const Scratch scratch;
+  replace_file(scratch("a"), "1");
+  replace_file(scratch("b"), "1");
+  std::filesystem::create_symlink("a", scratch("link"));
+  std::filesystem::create_hard_link(scratch("a"), scratch("hard"));
+  CHECK(same_file(scratch("a"), scratch("a")));
+  CHECK(same_file(scratch("a"), scratch.folder() + "/./a"));
+  CHECK(same_file(scratch("link"), scratch("a")));
+  CHECK(same_file(scratch("a"), scratch("hard")));
+  CHECK_FALSE(same_file(scratch("a"), scratch("b")));
+  CHECK_FALSE(same_file(scratch("a"), scratch("none")));
+  CHECK_FALSE(same_file(scratch("none"), scratch("none")));
+  CHECK_FALSE(same_file("", ""));
+}
+
 TEST_CASE("links and permissions survive a save", "[fast]") {
   const Scratch scratch;
   std::filesystem::create_directory(scratch("folder"));

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -197,12 +196,14 @@ class CsvColumn {
   TableColumn finish() && {
     if (!any_missing_) column_.present = {};
     column_.text = is_text();
-    std::vector<double> place(categories_.size());
-    for (const auto& [text, seen] : categories_) {  // a map: in byte order
-      place[seen] = static_cast<double>(column_.categories.size());
-      column_.categories.push_back(text);
+    const std::vector<std::string>& seen = categories_.names();
+    const auto text = [&](Index i) -> const std::string& { return seen[static_cast<std::size_t>(i)]; };
+    std::vector<double> place(seen.size());
+    for (Index i : sorted_order(seen.size(), [&](Index a, Index b) { return text(a) < text(b); })) {  // in byte order
+      place[static_cast<std::size_t>(i)] = static_cast<double>(column_.categories.size());
+      column_.categories.push_back(text(i));
     }
-    if (!categories_.empty())
+    if (!seen.empty())
       for (double& number : column_.numbers) number = place[static_cast<std::size_t>(number)];
     return std::move(column_);
   }
@@ -238,9 +239,9 @@ class CsvColumn {
 
   /// Categories are numbered as they come, and in order at the end.
   double category(std::string_view text) {
-    auto found = categories_.find(text);
-    if (found == categories_.end()) found = categories_.emplace(std::string(text), categories_.size()).first;
-    return static_cast<double>(found->second);
+    if (const Index known = categories_.find(text); known >= 0) return static_cast<double>(known);
+    categories_.add(text);
+    return static_cast<double>(categories_.size() - 1);
   }
 
   TableColumn column_;
@@ -250,7 +251,7 @@ class CsvColumn {
   bool any_missing_ = false;
   Index first_line_ = 0;
   std::string first_;
-  std::map<std::string, std::size_t, std::less<>> categories_;
+  NameTable categories_;
 };
 
 }  // namespace detail
@@ -270,21 +271,24 @@ inline Table parse_csv(std::string_view text, const CsvOptions& options = {}, st
     scanner.next(row);
     for (const CsvScanner::Field& field : row) names.emplace_back(field.text(buffer));
   }
-  std::map<std::string_view, std::size_t> places;
+  NameTable places;
   std::vector<CsvColumn> columns;
   for (const std::string& name : names) {
-    const auto [known, is_new] = places.emplace(name, columns.size());
+    const bool is_new = places.add(name);
     if (!is_new && options.names.empty())
       scanner.fail_at(row[columns.size()].line, columns.size() + 1, csv_quote(name), " names column ",
-                      known->second + 1, " already; names must differ");
+                      places.find(name) + 1, " already; names must differ");
     if (!is_new) fail("read_csv: .names lists ", csv_quote(name), " twice; names must differ");
     columns.emplace_back(name, columns.size() + 1, scanner);
   }
   scanner.names = names;
   for (const std::string& name : options.text) {
-    const auto found = places.find(name);
-    if (found == places.end()) fail("read_csv: .text lists ", csv_quote(name), ", but ", source, " has no such column");
-    columns[found->second].read_as_text();
+    const Index found = places.find(name);
+    if (found < 0)
+      fail("read_csv: .text lists ", csv_quote(name), ", but ", source, " has no such column; known: ",
+           listing(std::span(names).first(std::min<std::size_t>(names.size(), 20)), [](const std::string& n) { return n; }),
+           names.size() > 20 ? join(", ... (", names.size(), " columns)") : "");
+    columns[static_cast<std::size_t>(found)].read_as_text();
   }
 
   std::vector<Index> lines;
@@ -294,8 +298,8 @@ inline Table parse_csv(std::string_view text, const CsvOptions& options = {}, st
       scanner.fail_at(lines.back(), 0, "fields in the row: ", row.size(), "; columns of the table: ", columns.size());
     for (std::size_t i = 0; i < row.size(); ++i) {
       const std::string_view field = row[i].text(buffer);
-      const bool missing =
-          (field.empty() && !row[i].quoted) || std::ranges::find(options.missing, field) != options.missing.end();
+      bool missing = field.empty() && !row[i].quoted;
+      for (const std::string& other : options.missing) missing = missing || field == other;
       columns[i].add(field, row[i].line, missing);
     }
   }

@@ -37,6 +37,12 @@ using Batch = Dataset<T>;
 
 namespace detail {
 
+/// Throws Error unless all of the rows are among `count`.
+inline void check_rows(std::string_view what, std::span<const Index> rows, Index count) {
+  for (Index r : rows)
+    if (r < 0 || r >= count) fail(what, ": row ", r, " is asked for; there are ", count, ", counted from 0");
+}
+
 /// The given rows of a tensor, unchecked; an undefined tensor stays undefined.
 template <class T>
 Tensor<T> take_rows(const Tensor<T>& x, std::span<const Index> rows) {
@@ -120,9 +126,7 @@ void Dataset<T>::check() const {
 template <Differentiable T>
 Dataset<T> Dataset<T>::rows(std::span<const Index> rows) const {
   check();
-  const Index count = size();
-  for (Index r : rows)
-    if (r < 0 || r >= count) fail("dataset: row ", r, " is asked for; there are ", count, ", counted from 0");
+  detail::check_rows("dataset", rows, size());
   Dataset taken;
   for (const auto& [name, from] : inputs) {
     Input<T> input;

@@ -1,8 +1,11 @@
 #pragma once
-// Loader: a dataset in batches, epoch by epoch, able to go on in the middle of one.
+// Loader: data in batches, epoch by epoch, able to go on in the middle of one.
 //
+//   Loader loader{train, {.batch = 32}, rng};   // a Dataset, or data of the program's own (data/source.hpp)
 //   for (Index epoch = 0; epoch < 10; ++epoch)
-//     for (const auto& batch : loader.epoch(epoch)) ...
+//     for (const auto& batch : loader.epoch(epoch)) {
+//       Pass pass{rng, loader.step()};
+//       ...
 //
 // The order of an epoch depends on (seed, stream, epoch) alone: not on the epochs before it, nor on other random
 // numbers. A loop that shall survive an interruption runs on the loader's own position, which is among its fields:
@@ -12,12 +15,12 @@
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "espalier/data/dataset.hpp"
+#include "espalier/data/source.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -61,22 +64,23 @@ class Loader {
 
   /// Takes seed and stream of `rng`, which does not advance. Throws Error when an epoch would have no batch.
   Loader(Dataset<T> data, LoaderOptions options, const Rng& rng)
-      : data_(std::move(data)), options_(options), rng_(rng.seed(), rng.stream()) {
-    if (options_.batch < 1) fail("Loader: the batch is ", options_.batch, " rows; it must be at least 1");
-    if (batches() == 0)
-      fail("Loader: ", data_.size(), " rows in batches of ", options_.batch,
-           options_.drop_last ? " without the last, partial one" : "", " are no batch at all");
-  }
+      : Loader(detail::Source<T>(std::move(data)), options, rng) {}
+  /// The same for data of the program's own, which is moved or copied in.
+  template <DatasetFor<T> D>
+  Loader(D data, LoaderOptions options, const Rng& rng)
+      : Loader(detail::Source<T>(std::move(data)), options, rng) {}
 
+  /// The rows of the data.
+  Index size() const { return data_.size(); }
   /// The number of batches in an epoch.
-  Index batches() const { return (data_.size() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch; }
-  const Dataset<T>& data() const { return data_; }
+  Index batches() const {
+    return data_.size() / options_.batch + (!options_.drop_last && data_.size() % options_.batch != 0);
+  }
   const LoaderOptions& options() const { return options_; }
 
   /// Goes to the start of an epoch, and through it.
   Batches epoch(Index epoch) {
-    epoch_ = epoch;
-    row_ = 0;
+    seek(epoch, 0);
     return rest();
   }
   /// What is left of the current epoch.
@@ -84,10 +88,20 @@ class Loader {
     order();
     return Batches(*this);
   }
+  /// Goes to where so many rows of an epoch were handed out.
+  void seek(Index epoch, Index row) {
+    epoch_ = epoch;
+    row_ = row;
+  }
   /// The current epoch, from 0.
   Index at_epoch() const { return epoch_; }
   /// The rows of the current epoch that were handed out.
   Index at_row() const { return row_; }
+  /// The number of batches handed out since the start of the run, the current one included: a key for its Pass, the same
+  /// after an interruption (the batches being as large as before).
+  std::uint64_t step() const {
+    return static_cast<std::uint64_t>(epoch_ * batches() + row_ / options_.batch + (row_ % options_.batch != 0));
+  }
 
   /// The position and what the order depends on, not the data.
   void fields(auto&& visit) {
@@ -97,12 +111,20 @@ class Loader {
   }
 
  private:
+  Loader(detail::Source<T> data, LoaderOptions options, const Rng& rng)
+      : data_(std::move(data)), options_(options), rng_(rng.seed(), rng.stream()) {
+    if (options_.batch < 1) fail("Loader: the batch is ", options_.batch, " rows; it must be at least 1");
+    if (batches() == 0)
+      fail("Loader: ", data_.size(), " rows in batches of ", options_.batch,
+           options_.drop_last ? " without the last, partial one" : "", " are no batch at all");
+  }
+
   /// Puts the rows in the order of the current epoch.
   void order() {
     if (row_ < 0 || row_ > data_.size())
       fail("Loader: the position is row ", row_, " of ", data_.size(), "; it was saved with other data");
     rows_.resize(static_cast<std::size_t>(data_.size()));
-    std::iota(rows_.begin(), rows_.end(), Index{0});
+    for (std::size_t r = 0; r < rows_.size(); ++r) rows_[r] = static_cast<Index>(r);
     if (!options_.shuffle) return;
     Rng of_epoch(rng_.draws("loader", static_cast<std::uint64_t>(epoch_)).bits(0));
     of_epoch.shuffle(std::span(rows_));
@@ -121,12 +143,16 @@ class Loader {
     return true;
   }
 
-  Dataset<T> data_;
+  detail::Source<T> data_;
   LoaderOptions options_;
   Rng rng_;
   Index epoch_ = 0, row_ = 0;
   std::vector<Index> rows_;
   Batch<T> batch_;
 };
+template <class D>
+  requires requires(const D& data, std::span<const Index> rows) { detail::scalar_of(data.rows(rows)); }
+Loader(D, LoaderOptions, const Rng&)
+    -> Loader<decltype(detail::scalar_of(std::declval<const D&>().rows(std::span<const Index>())))>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -14,6 +14,35 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
+namespace detail {
+
+/// Mean and deviation of weighted numbers, in two passes over them: `add` for all, `centre`, `add_square` for all.
+struct Moments {
+  double weights = 0, sum = 0, squares = 0, mean = 0, reach = 0;
+  double least = std::numeric_limits<double>::max(), most = std::numeric_limits<double>::lowest();
+
+  void add(double w, double value) {
+    weights += w;
+    sum += w * value;
+    least = std::min(least, value);
+    most = std::max(most, value);
+  }
+  void centre() {
+    if (weights == 0) return;
+    mean = std::clamp(sum / weights, least, most);  // of a constant column: that constant, exactly
+    reach = std::max(most - mean, mean - least);
+  }
+  void add_square(double w, double value) {
+    if (reach == 0) return;
+    const double part = (value - mean) / reach;  // at most 1: its square neither overflows nor vanishes
+    squares += w * part * part;
+  }
+  /// 1 when the numbers do not differ, so that they are only shifted.
+  double deviation() const { return reach > 0 ? reach * std::sqrt(squares / weights) : 1; }
+};
+
+}  // namespace detail
+
 /// y = (x - mean) / deviation, per column; columns are the last axis, and a tensor [batch] is one column. The deviation
 /// is the population's, sqrt(sum w (x - mean)^2 / sum w). A column that is constant, or has no value at all, is only
 /// shifted. What lies behind a mask counts for nothing (it may be NaN) and comes out as 0, the mean of what there is.
@@ -109,39 +138,23 @@ class Standardise {
 
   template <class Weight>
   void fit(const Tensor<T>& x, Weight&& weight) {
-    struct Column {
-      double weights = 0, sum = 0, squares = 0, mean = 0, reach = 0;
-      double least = std::numeric_limits<double>::max(), most = std::numeric_limits<double>::lowest();
-    };
-    std::vector<Column> all(static_cast<std::size_t>(columns()));
+    std::vector<detail::Moments> all(static_cast<std::size_t>(columns()));
     const auto each = [&](auto&& take) {  // elements that count; the others are not read
       for (Index i = 0; i < x.size(); ++i)
         if (const double w = weight(i); w != 0)
           take(i, w, static_cast<double>(x.data()[i]), all[static_cast<std::size_t>(i % columns())]);
     };
-    each([&](Index i, double w, double value, Column& c) {
+    each([&](Index i, double w, double value, detail::Moments& c) {
       if (!(w > 0) || !std::isfinite(w) || !std::isfinite(value))
         fail("Standardise: row ", i / (x.size() / x.shape()[0]), ", column ", i % columns(), " is ", value,
              " with weight ", w, "; values that count are finite, weights are finite and not negative");
-      c.weights += w;
-      c.sum += w * value;
-      c.least = std::min(c.least, value);
-      c.most = std::max(c.most, value);
+      c.add(w, value);
     });
-    for (Column& c : all) {
-      if (c.weights == 0) continue;
-      c.mean = std::clamp(c.sum / c.weights, c.least, c.most);  // of a constant column: that constant, exactly
-      c.reach = std::max(c.most - c.mean, c.mean - c.least);
-    }
-    each([](Index, double w, double value, Column& c) {
-      if (c.reach == 0) return;
-      const double part = (value - c.mean) / c.reach;  // at most 1: its square neither overflows nor vanishes
-      c.squares += w * part * part;
-    });
+    for (detail::Moments& c : all) c.centre();
+    each([](Index, double w, double value, detail::Moments& c) { c.add_square(w, value); });
     for (std::size_t k = 0; k < all.size(); ++k) {
-      const Column& c = all[k];
-      mean_.raw()[k] = c.mean;
-      if (c.reach > 0) deviation_.raw()[k] = c.reach * std::sqrt(c.squares / c.weights);
+      mean_.raw()[k] = all[k].mean;
+      deviation_.raw()[k] = all[k].deviation();
     }
   }
 

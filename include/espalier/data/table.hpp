@@ -9,12 +9,12 @@
 #include <cmath>
 #include <cstdint>
 #include <iterator>
-#include <map>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "espalier/core/names.hpp"
 #include "espalier/tensor/values.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -43,25 +43,37 @@ class Table {
   void add(TableColumn column);
 
   Index rows() const { return columns_.empty() ? 0 : static_cast<Index>(columns_[0].numbers.size()); }
+  /// The given rows, in the given order, copied; a row may come twice. They keep their lines. The categories of text stay
+  /// as they are, so that all parts of a table are numbered alike. Throws Error for a row that is not there.
+  Table rows(std::span<const Index> rows) const;
+  /// What messages call the table: its file.
+  const std::string& source() const { return source_; }
   Index columns() const { return static_cast<Index>(columns_.size()); }
-  const Names& names() const { return names_; }
+  const Names& names() const { return names_.names(); }
   /// The names for which `keep(name)` is true, in order: `table.names([](auto& n) { return n.starts_with("pixel_");
   /// })`.
   template <class Keep>
   Names names(Keep&& keep) const {
     Names kept;
-    std::copy_if(names_.begin(), names_.end(), std::back_inserter(kept), keep);
+    for (const std::string& name : names())
+      if (keep(name)) kept.push_back(name);
     return kept;
   }
-  bool has(std::string_view name) const { return places_.find(name) != places_.end(); }
+  bool has(std::string_view name) const { return names_.find(name) >= 0; }
   bool is_text(std::string_view name) const { return find(name).text; }
 
   // What follows throws Error for an unknown name, and for a column of the other kind.
 
   /// The numbers of a column, 0 where missing.
   std::span<const double> column(std::string_view name) const { return numbers(name).numbers; }
+  /// Where a cell is, for messages: `digits.csv, line 7, column "digit"`; a table without lines counts rows from 0.
+  std::string place(std::string_view name, Index row) const { return place(find(name), static_cast<std::size_t>(row)); }
   /// The number of missing cells.
-  Index missing(std::string_view name) const { return std::ranges::count(find(name).present, 0); }
+  Index missing(std::string_view name) const {
+    Index count = 0;
+    for (std::uint8_t there : find(name).present) count += there == 0;
+    return count;
+  }
   /// What a text column holds, in byte order.
   std::span<const std::string> categories(std::string_view name) const;
 
@@ -109,9 +121,10 @@ class Table {
   const TableColumn& find(std::string_view name) const;
   const TableColumn& numbers(std::string_view name) const;
   bool any_missing(const Names& names) const {
-    return std::ranges::any_of(names, [this](const std::string& name) { return missing(name) > 0; });
+    for (const std::string& name : names)
+      if (missing(name) > 0) return true;
+    return false;
   }
-  /// `digits.csv, line 7, column "digit"`; a table without lines counts rows from 0.
   std::string place(const TableColumn& column, std::size_t row) const {
     return join(source_, lines_.empty() ? ", row " : ", line ", lines_.empty() ? static_cast<Index>(row) : lines_[row],
                 ", column \"", column.name, '"');
@@ -130,8 +143,7 @@ class Table {
   std::string source_ = "table";
   std::vector<Index> lines_;
   std::vector<TableColumn> columns_;
-  Names names_;
-  std::map<std::string, std::size_t, std::less<>> places_;
+  NameTable names_;
 };
 
 inline void Table::add(TableColumn column) {
@@ -150,18 +162,31 @@ inline void Table::add(TableColumn column) {
              !(number >= 0 && number < static_cast<double>(column.categories.size()) && number == std::floor(number)))
       fail(place(column, row), ": ", number, " is no category's number; there are ", column.categories.size());
   }
-  if (!places_.emplace(column.name, columns_.size()).second)
-    fail(source_, ": column '", column.name, "' appears twice; names must differ");
-  names_.push_back(column.name);
+  if (!names_.add(column.name)) fail(source_, ": column '", column.name, "' appears twice; names must differ");
   columns_.push_back(std::move(column));
 }
 
+inline Table Table::rows(std::span<const Index> rows) const {
+  for (Index r : rows)
+    if (r < 0 || r >= this->rows())
+      fail(source_, ": row ", r, " is asked for; there are ", this->rows(), ", counted from 0");
+  const auto take = [&]<class Cell>(const std::vector<Cell>& from) {
+    std::vector<Cell> taken;
+    if (from.empty()) return taken;
+    taken.reserve(rows.size());
+    for (Index r : rows) taken.push_back(from[static_cast<std::size_t>(r)]);
+    return taken;
+  };
+  Table some({}, source_, take(lines_));
+  for (const TableColumn& c : columns_) some.add({c.name, take(c.numbers), take(c.present), c.categories, c.text});
+  return some;
+}
+
 inline const TableColumn& Table::find(std::string_view name) const {
-  const auto found = places_.find(name);
-  if (found != places_.end()) return columns_[found->second];
-  const std::span known = std::span(names_).first(std::min<std::size_t>(names_.size(), 20));
+  if (const Index found = names_.find(name); found >= 0) return columns_[static_cast<std::size_t>(found)];
+  const std::span<const std::string> known(names().data(), std::min<std::size_t>(names().size(), 20));
   fail(source_, ": unknown column '", name, "'; known: ", listing(known, [](const std::string& n) { return n; }),
-       names_.size() > known.size() ? join(", ... (", names_.size(), " columns)") : "");
+       names().size() > known.size() ? join(", ... (", names().size(), " columns)") : "");
 }
 
 inline const TableColumn& Table::numbers(std::string_view name) const {
@@ -211,15 +236,16 @@ inline Tensor<Index> Table::classes(std::string_view name, Index count) const {
 inline Tensor<Index> Table::classes(std::string_view name, const Names& categories) const {
   const std::span<const std::string> own = this->categories(name);
   const TableColumn& c = find(name);
+  NameTable known;
+  for (const std::string& category : categories) known.add(category);
   Tensor<Index> out = classes(name);
   for (std::size_t row = 0; row < c.numbers.size(); ++row) {
     if (!c.present.empty() && !c.present[row]) continue;
     const std::string& text = own[static_cast<std::size_t>(out.data()[row])];
-    const auto found = std::ranges::find(categories, text);
-    if (found == categories.end())
+    out.raw()[row] = known.find(text);
+    if (out.data()[row] < 0)
       fail(place(c, row), ": '", text, "' is none of the categories ",
            listing(categories, [](const std::string& n) { return n; }));
-    out.raw()[row] = found - categories.begin();
   }
   return out;
 }

@@ -4,25 +4,31 @@
 //   State state{{"model", model}, {"optimizer", optimizer}, {"objective", objective}, {"rng", rng}};
 //   save("run.safetensors", state);   // atomic: a crash leaves the old file or the new one
 //   load("run.safetensors", state);   // all or nothing
+//   load("run.safetensors", {{"model", model}}, {.partial = true});   // of a whole run, the model alone
 //   save_weights("model.safetensors", model);   // bare PyTorch names, for Python and back
 //
 // A file holds what `fields` visits, under the visitor's paths ("model.trunk.0.weight"): tensors with their dtype and
-// shape, numbers as rank-0 tensors (F64, I64, U64, BOOL), an undefined tensor not at all, tied tensors under each of
-// their names, as in a PyTorch state_dict. Values are stored bit for bit, NaN included. The metadata says which kind of
-// file it is ("state" or "weights") and by which version of these rules it was written.
+// shape, numbers as rank-0 tensors (F64, I64, U64, BOOL), texts as their bytes (io/checkpoint_fields.hpp), an undefined
+// tensor not at all, tied tensors under each of their names, as in a PyTorch state_dict. Values are stored bit for bit,
+// NaN included. The metadata says which kind of file it is ("state" or "weights") and by which version of these rules it
+// was written; a program may add texts of its own, to build the right objects before it loads them:
+//
+//   save("run.safetensors", state, {.metadata = {{"width", "64"}}});
+//   const Metadata about = read_metadata("run.safetensors");
+//
+// Objects that take their size from a file (an encoder, its categories) can tell it, too: load them first, with .partial.
 //
 // Loading is strict. The file is verified, compared with the fields by name, dtype and shape, and all differences are
 // listed in one message. Only then are values written, in place, so that every handle of a tensor sees them. The
-// objects' structure never comes from the file: which fields an object has must not depend on their values.
+// objects' structure never comes from the file: which fields an object has must not depend on their values. A text alone,
+// and a list of texts, takes on the length that it has in the file.
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,6 +37,7 @@
 #include <utility>
 #include <vector>
 
+#include "espalier/io/checkpoint_fields.hpp"
 #include "espalier/io/safetensors.hpp"
 #include "espalier/tensor/fields.hpp"
 
@@ -57,6 +64,8 @@ template <>
 inline constexpr bool has_fields<std::uint64_t> = true;
 template <>
 inline constexpr bool has_fields<bool> = true;
+template <>
+inline constexpr bool has_fields<std::string> = true;
 
 }  // namespace detail
 
@@ -66,8 +75,8 @@ class State {
  public:
   class Item {
    public:
-    /// Refers to anything with fields, to a tensor, to a double, Index, std::uint64_t or bool, or to a vector of these.
-    /// What is const can only be saved.
+    /// Refers to anything with fields, to a tensor, to a double, Index, std::uint64_t, bool or std::string, or to a
+    /// vector of these. What is const can only be saved.
     template <class Object>
     Item(std::string name, Object& object)
         : name_(std::move(name)),
@@ -78,8 +87,8 @@ class State {
           }),
           constant_(std::is_const_v<Object>) {
       static_assert(detail::has_fields<std::remove_const_t<Object>>,
-                    "State: an item is an object with fields(visit), a Tensor, a double, Index, std::uint64_t or bool, "
-                    "or a vector of these");
+                    "State: an item is an object with fields(visit), a Tensor, a double, Index, std::uint64_t, bool or "
+                    "std::string, or a vector of these");
     }
 
     const std::string& name() const { return name_; }
@@ -109,118 +118,22 @@ class State {
   std::vector<Item> items_;
 };
 
+struct LoadOptions {
+  bool partial = false;  // the file may hold items beside those asked for; these are passed over, and stay unread
+};
+
+struct SaveOptions {
+  /// The program's own texts, UTF-8. Keys that begin with "espalier." are reserved, in weights "format" as well.
+  Metadata metadata = {};
+};
+
 namespace detail {
 
 static_assert(std::endian::native == std::endian::little, "checkpoints: the byte order must be the files' own");
 
 inline constexpr std::string_view kind_key = "espalier.kind", kind_version_key = "espalier.kind.version",
-                                  kind_version = "1", state_kind = "state", weights_kind = "weights";
-
-/// A tensor or number as it was when visited. It outlives the visit, which may show a temporary: the values are the
-/// tensor's own memory, or a copy of the number.
-struct StoredField {
-  std::string name;
-  std::size_t position = 0;  // in the walk
-  Dtype dtype = Dtype::f32;
-  Shape shape;
-  bool defined = true, writable = true;
-  Ref<Buffer> buffer;               // null for numbers
-  const std::byte* data = nullptr;  // in the buffer
-  std::size_t size = 0;             // bytes
-  std::array<std::byte, 8> number{};
-
-  std::span<const std::byte> bytes() const { return {buffer ? data : number.data(), size}; }
-  /// Whether both are the same tensor; a field is tied to itself.
-  bool tied(const StoredField& other) const {
-    return this == &other || (buffer && data == other.data && size == other.size);
-  }
-};
-
-class FieldReader final : public Visitor {
- public:
-  std::vector<StoredField> fields;
-
- private:
-  StoredField& add(Dtype dtype) {
-    StoredField& field = fields.emplace_back();
-    field.name = path();
-    field.position = fields.size() - 1;
-    field.dtype = dtype;
-    return field;
-  }
-  void add_tensor(Dtype dtype, bool defined, const Shape& shape, const Ref<Buffer>& buffer, const void* data) {
-    StoredField& field = add(dtype);
-    field.defined = defined;
-    if (!defined) return;
-    field.shape = shape;
-    field.writable = !buffer->borrowed;
-    field.buffer = buffer;
-    field.data = static_cast<const std::byte*>(data);
-    field.size = static_cast<std::size_t>(tensor_bytes(dtype, shape));
-  }
-  template <class T>
-  void add(const Tensor<T>& tensor) {
-    const void* data = tensor.defined() ? tensor.data() : nullptr;
-    add_tensor(dtype_of<T>(), tensor.defined(), tensor.shape(), tensor.buffer(), data);
-  }
-  template <class Number>
-  void add_number(const Number& number) {
-    StoredField& field = add(dtype_of<Number>());
-    field.size = sizeof number;
-    std::memcpy(field.number.data(), &number, sizeof number);
-  }
-  void tensor(Tensor<float>& field) override { add(field); }
-  void tensor(Tensor<double>& field) override { add(field); }
-  void tensor(Tensor<Index>& field) override { add(field); }
-  void tensor(Tensor<bool>& field) override { add(field); }
-  void number(double& field) override { add_number(field); }
-  void number(Index& field) override { add_number(field); }
-  void number(std::uint64_t& field) override { add_number(field); }
-  void number(bool& field) override { add_number(field); }
-};
-
-/// New bytes for each field, in the order of the fields; none where a field stays as it is.
-using FieldValues = std::vector<std::span<const std::byte>>;
-
-/// Puts values where a FieldReader found `fields`. Throws Error when the walk is another one this time.
-class FieldWriter final : public Visitor {
- public:
-  FieldWriter(std::span<const StoredField> fields, const FieldValues& values) : fields_(fields), values_(values) {}
-  void finish() const {
-    if (at_ < fields_.size()) fail_at(fields_[at_].name);
-  }
-
- private:
-  [[noreturn]] static void fail_at(const std::string& name) {
-    fail("load: field ", name, " came or went during loading; which fields there are must not depend on values");
-  }
-  std::span<const std::byte> next(std::size_t size) {
-    if (at_ == fields_.size() || fields_[at_].name != path() || fields_[at_].size != size) fail_at(path());
-    return values_[at_++];
-  }
-  template <class T>
-  void put(Tensor<T>& tensor) {
-    const auto bytes = next(tensor.defined() ? static_cast<std::size_t>(tensor.size()) * sizeof(T) : 0);
-    if (!bytes.empty()) std::memcpy(tensor.mutate().data(), bytes.data(), bytes.size());
-  }
-  template <class Number>
-  void put_number(Number& number) {
-    const auto bytes = next(sizeof number);
-    if (!bytes.empty()) std::memcpy(&number, bytes.data(), bytes.size());
-  }
-  void tensor(Tensor<float>& field) override { put(field); }
-  void tensor(Tensor<double>& field) override { put(field); }
-  void tensor(Tensor<Index>& field) override { put(field); }
-  void tensor(Tensor<bool>& field) override { put(field); }
-  void number(double& field) override { put_number(field); }
-  void number(Index& field) override { put_number(field); }
-  void number(std::uint64_t& field) override { put_number(field); }
-  void number(bool& field) override { put_number(field); }
-
-  std::span<const StoredField> fields_;
-  const FieldValues& values_;
-  std::size_t at_ = 0;
-};
+                                  kind_version = "1", state_kind = "state", weights_kind = "weights",
+                                  own_keys = "espalier.", python_key = "format";
 
 using FieldLess = bool(const StoredField*, const StoredField*);
 inline bool field_name_less(const StoredField* a, const StoredField* b) { return a->name < b->name; }
@@ -232,8 +145,8 @@ inline bool field_memory_less(const StoredField* a, const StoredField* b) {
 inline std::vector<const StoredField*> sorted(std::span<const StoredField> fields, FieldLess* less) {
   std::vector<const StoredField*> order;
   order.reserve(fields.size());
-  for (const StoredField& field : fields) order.push_back(&field);
-  std::sort(order.begin(), order.end(), less);
+  const auto at = [&](Index i) { return &fields[static_cast<std::size_t>(i)]; };
+  for (Index i : sorted_order(fields.size(), [&](Index a, Index b) { return less(at(a), at(b)); })) order.push_back(at(i));
   return order;
 }
 
@@ -256,15 +169,21 @@ inline void write_fields(std::span<const State::Item> items, std::span<const Sto
 }
 
 inline void save_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
-                       std::string_view kind) {
+                       std::string_view kind, Metadata metadata) {
+  for (const auto& [key, value] : metadata) {
+    if (key.starts_with(own_keys))
+      fail(op, ": metadata key ", in_quotes(key), " is reserved; a program's keys do not begin with \"", own_keys, '"');
+    if (kind == weights_kind && key == python_key)
+      fail(op, ": metadata key ", in_quotes(key), " is reserved; weights say there \"pt\", for Python's loaders");
+  }
   const std::vector<StoredField> fields = read_fields(op, items);
   std::vector<TensorRecord> records;
   records.reserve(fields.size());
   for (const StoredField& field : fields)
     if (field.defined) records.push_back({field.name, field.dtype, field.shape, field.bytes()});
-  Metadata metadata{{std::string(kind_key), std::string(kind)},
-                    {std::string(kind_version_key), std::string(kind_version)}};
-  if (kind == weights_kind) metadata["format"] = "pt";  // what Python's loaders of whole models ask for
+  metadata.set(kind_key, kind);
+  metadata.set(kind_version_key, kind_version);
+  if (kind == weights_kind) metadata.set(python_key, "pt");  // what Python's loaders of whole models ask for
   write_safetensors(path, records, metadata);
 }
 
@@ -275,13 +194,28 @@ inline std::string type_text(const Shape& shape, Dtype dtype) {
   static_assert(std::size(words) == std::size(dtypes));
   return join(shape, ' ', words[static_cast<std::size_t>(dtype)]);
 }
+inline std::string type_text(const StoredField& field) {
+  if (!field.defined) return "undefined";
+  if (!field.is_text()) return type_text(field.shape, field.dtype);
+  return field.kind == StoredField::Kind::text ? "text" : "a list of texts";
+}
+
+/// Whether the file's tensor can be the field's value.
+inline bool fits(const TensorRecord& record, const StoredField& field) {
+  if (!field.defined || field.dtype != record.dtype) return false;
+  return field.is_text() ? record.shape.rank() == 1 : field.shape == record.shape;
+}
+inline bool holds_texts(const TensorRecord& record) {
+  std::vector<std::string> texts;
+  return unpack_texts({reinterpret_cast<const char*>(record.bytes.data()), record.bytes.size()}, texts);
+}
 
 /// Throws FileError unless the file is of the kind that `op` reads, by rules that this version knows.
 inline void check_kind(std::string_view op, const std::string& path, const Metadata& metadata,
                        std::string_view wanted) {
   const auto value = [&](std::string_view key) {
-    const auto found = metadata.find(std::string(key));
-    return found == metadata.end() ? std::string() : found->second;
+    const std::string* found = metadata.find(key);
+    return found ? *found : std::string();
   };
   const std::string kind = value(kind_key), version = value(kind_version_key);
   if (kind.empty() && wanted == weights_kind) return;  // from another program
@@ -298,19 +232,29 @@ inline void check_kind(std::string_view op, const std::string& path, const Metad
         join(op, ": \"", path, "\" is of version ", in_quotes(version), "; this program reads version ", kind_version));
 }
 
+/// Whether a field of this name belongs to one of the items.
+inline bool among(std::span<const State::Item> items, std::string_view field) {
+  for (const State::Item& item : items)
+    if (field.starts_with(item.name()) && (field.size() == item.name().size() || field[item.name().size()] == '.')) return true;
+  return false;
+}
+
 /// The file's bytes for each field; tied fields get them once. Throws FileError with all differences. Where
-/// `one_suffices`, a field may be missing to which another one is tied.
+/// `one_suffices`, a field may be missing to which another one is tied. The file may have what belongs to none of `only`,
+/// unless that is empty.
 inline FieldValues match(std::string_view op, const std::string& path, const SafetensorsFile& file,
-                         std::span<const StoredField> fields, bool one_suffices) {
+                         std::span<const StoredField> fields, bool one_suffices, std::span<const State::Item> only) {
   constexpr std::size_t most = 20;
   FieldValues values(fields.size());
   std::vector<std::string> missing, extra, other;
   for (const StoredField& field : fields) {
     const TensorRecord* record = file.find(field.name);
     if (!record) continue;
-    if (!field.defined || field.dtype != record->dtype || !(field.shape == record->shape))
+    if (!fits(*record, field))
       other.push_back(join(field.name, " is ", type_text(record->shape, record->dtype), " in the file, ",
-                           field.defined ? type_text(field.shape, field.dtype) : "undefined", " here"));
+                           type_text(field), " here"));
+    else if (field.kind == StoredField::Kind::texts && !holds_texts(*record))
+      other.push_back(join(field.name, " is text in the file, a list of texts here"));
     else if (!field.writable)
       other.push_back(join(field.name, " is borrowed memory here, which cannot be written"));
     else
@@ -335,12 +279,13 @@ inline FieldValues match(std::string_view op, const std::string& path, const Saf
   }
   for (const StoredField& field : fields)
     if (field.defined && !covered[field.position] && !file.find(field.name))
-      missing.push_back(join("missing ", field.name, ' ', type_text(field.shape, field.dtype)));
+      missing.push_back(join("missing ", field.name, ' ', type_text(field)));
   const std::vector<const StoredField*> by_name = sorted(fields, field_name_less);
   for (const TensorRecord& record : file.records()) {
     const auto less = [](const StoredField* field, std::string_view name) { return field->name < name; };
     const auto found = std::lower_bound(by_name.begin(), by_name.end(), std::string_view(record.name), less);
-    if (found == by_name.end() || (*found)->name != record.name) extra.push_back("extra " + record.name);
+    if ((found == by_name.end() || (*found)->name != record.name) && (only.empty() || among(only, record.name)))
+      extra.push_back("extra " + record.name);
   }
 
   const std::size_t count = missing.size() + extra.size() + other.size();
@@ -355,26 +300,27 @@ inline FieldValues match(std::string_view op, const std::string& path, const Saf
 }
 
 inline void load_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
-                       std::string_view kind) {
+                       std::string_view kind, bool partial) {
   for (const State::Item& item : items)
     if (item.constant()) fail(op, ": '", item.name(), "' is const; it can be saved, not loaded");
   const SafetensorsFile file = SafetensorsFile::read(path);
   check_kind(op, path, file.metadata(), kind);
   const std::vector<StoredField> fields = read_fields(op, items);
   // Python's writers refuse tied tensors, or keep one of their names.
-  const FieldValues values = match(op, path, file, fields, kind == weights_kind);
+  const FieldValues values = match(op, path, file, fields, kind == weights_kind, partial ? items : std::span<const State::Item>());
 
   // `fields` may judge what it is given, and throw: the values that stood there are kept until all is well.
+  const auto stays = [&](const StoredField& field) { return values[field.position].empty() && !field.is_text(); };
   std::size_t size = 0;
-  for (std::size_t i = 0; i < fields.size(); ++i) size += values[i].size();
-  const auto copies = std::make_unique_for_overwrite<std::byte[]>(size);
+  for (const StoredField& field : fields) size += stays(field) ? 0 : field.size;
+  std::vector<std::byte> copies(size);
   FieldValues before(fields.size());
   size = 0;
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (values[i].empty()) continue;
-    std::memcpy(copies.get() + size, fields[i].bytes().data(), values[i].size());
-    before[i] = {copies.get() + size, values[i].size()};
-    size += values[i].size();
+  for (const StoredField& field : fields) {
+    if (stays(field)) continue;
+    std::copy_n(field.bytes().data(), field.size, copies.data() + size);
+    before[field.position] = {copies.data() + size, field.size};
+    size += field.size;
   }
   try {
     write_fields(items, fields, values);
@@ -390,25 +336,26 @@ inline void load_items(std::string_view op, const std::string& path, std::span<c
 }  // namespace detail
 
 /// Writes all that `state` refers to, by `replace_file`: on any error the old file is untouched. Throws Error when two
-/// fields have one name or a name cannot stand in a file, FileError when saving fails.
-inline void save(const std::string& path, const State& state) {
-  detail::save_items("save", path, state.items(), detail::state_kind);
+/// fields have one name, a name cannot stand in a file, or a metadata key is reserved; FileError when saving fails.
+inline void save(const std::string& path, const State& state, const SaveOptions& options = {}) {
+  detail::save_items("save", path, state.items(), detail::state_kind, options.metadata);
 }
 
 /// Reads such a file into what `state` refers to. Throws Error when an item is const, FileError when the file cannot be
 /// read, is damaged, is of another kind or a newer version, or differs from the fields (in name, dtype or shape; by a
 /// missing or extra one): the message lists all differences, or the first 20. What an object's `fields` throws about
-/// values that it cannot have goes through. After any error all objects are as they were.
-inline void load(const std::string& path, const State& state) {
-  detail::load_items("load", path, state.items(), detail::state_kind);
+/// values that it cannot have goes through. After any error all objects are as they were. With `partial`, what the file
+/// holds of other items is no difference; each item of the state is still there as a whole or not loaded.
+inline void load(const std::string& path, const State& state, const LoadOptions& options = {}) {
+  detail::load_items("load", path, state.items(), detail::state_kind, options.partial);
 }
 
 /// Writes a model's fields under their bare names ("trunk.0.weight"), as `save` does. Python reads the file by
 /// `safetensors.torch.load_file`.
 template <class Model>
-void save_weights(const std::string& path, const Model& model) {
+void save_weights(const std::string& path, const Model& model, const SaveOptions& options = {}) {
   const State::Item item("", model);
-  detail::save_items("save_weights", path, {&item, 1}, detail::weights_kind);
+  detail::save_items("save_weights", path, {&item, 1}, detail::weights_kind, options.metadata);
 }
 
 /// Reads a file of `save_weights`, or one that Python wrote, as `load` does. Of tied tensors one name suffices.
@@ -416,7 +363,19 @@ template <class Model>
   requires(!std::is_const_v<Model>)
 void load_weights(const std::string& path, Model& model) {
   const State::Item item("", model);
-  detail::load_items("load_weights", path, {&item, 1}, detail::weights_kind);
+  detail::load_items("load_weights", path, {&item, 1}, detail::weights_kind, false);
+}
+
+/// The program's own metadata in a file of `save` or `save_weights`; of a file of another program, all there is. Reads
+/// and verifies the header alone. Throws FileError as `load` does, whatever the kind of the file.
+inline Metadata read_metadata(const std::string& path) {
+  const Metadata all = SafetensorsFile::read_metadata(path);
+  const std::string* kind = all.find(detail::kind_key);
+  const bool weights = kind && *kind == detail::weights_kind;
+  Metadata own;
+  for (const auto& [key, value] : all)
+    if (!key.starts_with(detail::own_keys) && !(weights && key == detail::python_key)) own.set(key, value);
+  return own;
 }
 
 }  // namespace espalier::inline ESPALIER_ABI

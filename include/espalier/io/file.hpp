@@ -254,6 +254,37 @@ void sync_directory(Calls& calls, const std::string& path, const std::string& di
 
 }  // namespace detail
 
+/// Throws FileError where `replace_file` would fail for the path: before a long run, not after it. Writes nothing. A later
+/// save may fail all the same, as the disk fills or a folder goes.
+[[gnu::cold]] inline void check_replaceable(const std::string& path) {
+  detail::check_path(path);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) detail::check_regular(path, status);
+  std::string target = path;
+  if (char* real = ::realpath(path.c_str(), nullptr)) {
+    target = real;
+    ::free(real);
+  }
+  if (target.back() == '/') throw FileError(join(path, ": cannot be saved: the path ends in '/'; it must name a file"));
+  const std::size_t slash = target.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : target.substr(0, slash);
+  if (::access((folder + '/').c_str(), W_OK | X_OK) != 0)  // a file is none
+    throw FileError(join(path, ": cannot be saved: its folder ", in_quotes(folder), ": ", detail::system_reason(errno)));
+}
+
+/// Whether the path leads to anything.
+inline bool file_exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+/// Whether both paths lead to one existing file, by whatever names; false where one leads to none.
+[[gnu::cold]] inline bool same_file(const std::string& a, const std::string& b) {
+  struct stat first {}, second {};
+  return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
 /// Replaces (or creates) the file `path` by `parts`, one after another, so that a crash at any point leaves the old
 /// file or the new one, complete. An existing file keeps its permissions, a symbolic link its place: the file it leads
 /// to is replaced. Throws FileError when it is no regular file or anything fails; the old file is then untouched,

@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,12 +58,20 @@ inline void write_safetensors(const std::string& path, std::span<const TensorRec
 /// moved, not copied.
 class SafetensorsFile {
  public:
+  SafetensorsFile(SafetensorsFile&&) = default;
+  SafetensorsFile& operator=(SafetensorsFile&&) = default;
+
   /// Throws FileError naming file, byte and reason for anything that is not as the format says.
   static SafetensorsFile read(const std::string& path) {
     InputFile file(path);
     return load(file);
   }
-  /// The same from memory; `name` stands for the file in errors. The bytes are copied.
+  /// The metadata of such a file alone; its data is not looked at.
+  static Metadata read_metadata(const std::string& path) {
+    InputFile file(path);
+    return read_header(file).metadata();
+  }
+  /// The same as `read` from memory; `name` stands for the file in errors. The bytes are copied.
   static SafetensorsFile parse(std::span<const std::byte> bytes, const std::string& name) {
     Memory memory{bytes, name};
     return load(memory);
@@ -87,6 +94,8 @@ class SafetensorsFile {
   bool has_checksums() const { return has_checksums_; }
 
  private:
+  SafetensorsFile() = default;
+
   struct Memory {
     std::span<const std::byte> bytes;
     const std::string& file;
@@ -102,7 +111,7 @@ class SafetensorsFile {
   };
 
   template <class Source>
-  static SafetensorsFile load(Source& source) {
+  static detail::SafetensorsHeader read_header(Source& source) {
     const std::string& name = source.name();
     if (source.size() < 8)
       fail_file(name, source.size(), "the file ends here; it must start with the eight bytes of the header's size");
@@ -116,12 +125,18 @@ class SafetensorsFile {
       fail_file(name, 0, "a header of ", header_size, " bytes; only ", source.size() - 8, " follow");
     std::string text(static_cast<std::size_t>(header_size), '\0');
     source.read(std::as_writable_bytes(std::span(text)));
-    const std::uint64_t buffer_size = source.size() - 8 - header_size;
-    detail::SafetensorsHeader header(std::move(text), buffer_size, name);
+    return {std::move(text), source.size() - 8 - header_size, name};
+  }
+
+  template <class Source>
+  static SafetensorsFile load(Source& source) {
+    const std::string& name = source.name();
+    detail::SafetensorsHeader header = read_header(source);
+    const std::uint64_t buffer_size = source.size() - header.data_at();
 
     SafetensorsFile file;
-    file.buffer_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(buffer_size));
-    const std::span<std::byte> buffer(file.buffer_.get(), static_cast<std::size_t>(buffer_size));
+    file.buffer_.resize(static_cast<std::size_t>(buffer_size));
+    const std::span<std::byte> buffer(file.buffer_);
     source.read(buffer);
     source.finish();
     check_data(header, buffer, name);
@@ -176,7 +191,7 @@ class SafetensorsFile {
                 in_quotes(header.value(detail::buffer_crc_key)), " is recorded; the file is damaged");
   }
 
-  std::unique_ptr<std::byte[]> buffer_;
+  std::vector<std::byte> buffer_;
   std::vector<TensorRecord> records_;
   std::vector<const TensorRecord*> by_name_;
   Metadata metadata_;

@@ -17,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +24,7 @@
 #include <vector>
 
 #include "espalier/core/error.hpp"
+#include "espalier/core/order.hpp"
 #include "espalier/core/shape.hpp"
 #include "espalier/io/checksum.hpp"
 #include "espalier/io/dtype.hpp"
@@ -42,7 +42,43 @@ struct TensorRecord {
   std::span<const std::byte> bytes;
 };
 
-using Metadata = std::map<std::string, std::string>;
+/// A file's own texts by key, in the order of the keys.
+class Metadata {
+ public:
+  struct Entry {
+    std::string key, value;
+    bool operator==(const Entry&) const = default;
+  };
+  Metadata() = default;
+  Metadata(std::initializer_list<Entry> entries) {
+    for (const Entry& entry : entries) set(entry.key, entry.value);
+  }
+
+  std::size_t size() const { return entries_.size(); }
+  bool empty() const { return entries_.empty(); }
+  auto begin() const { return entries_.begin(); }
+  auto end() const { return entries_.end(); }
+  /// The text of a key; null when there is none.
+  const std::string* find(std::string_view key) const {
+    const auto at = std::lower_bound(begin(), end(), key, [](const Entry& e, std::string_view k) { return e.key < k; });
+    return at != end() && at->key == key ? &at->value : nullptr;
+  }
+  /// Adds a text, or puts it in the place of the key's old one.
+  void set(std::string_view key, std::string_view value) {
+    std::size_t at = entries_.size();  // mostly they come in order
+    while (at > 0 && key < entries_[at - 1].key) --at;
+    if (at > 0 && entries_[at - 1].key == key) {
+      entries_[at - 1].value = value;
+      return;
+    }
+    entries_.push_back({std::string(key), std::string(value)});
+    std::rotate(entries_.begin() + static_cast<std::ptrdiff_t>(at), entries_.end() - 1, entries_.end());
+  }
+  bool operator==(const Metadata&) const = default;
+
+ private:
+  std::vector<Entry> entries_;
+};
 
 namespace detail {
 
@@ -99,8 +135,8 @@ inline bool file_less(const TensorRecord* a, const TensorRecord* b) {
 inline std::vector<const TensorRecord*> sorted(std::span<const TensorRecord> records, RecordLess* less) {
   std::vector<const TensorRecord*> order;
   order.reserve(records.size());
-  for (const TensorRecord& record : records) order.push_back(&record);
-  std::sort(order.begin(), order.end(), less);
+  const auto at = [&](Index i) { return &records[static_cast<std::size_t>(i)]; };
+  for (Index i : sorted_order(records.size(), [&](Index a, Index b) { return less(at(a), at(b)); })) order.push_back(at(i));
   return order;
 }
 
@@ -197,7 +233,7 @@ inline std::string make_header(std::span<const TensorRecord> records, std::span<
     json += json_string(r->name) + ":{\"dtype\":\"";
     json += dtype_name(r->dtype);
     json += "\",\"shape\":[";
-    for (int axis = 0; axis < r->shape.rank(); ++axis) json += (axis > 0 ? "," : "") + std::to_string(r->shape[axis]);
+    for (int axis = 0; axis < r->shape.rank(); ++axis) json += join(axis > 0 ? "," : "", r->shape[axis]);
     json += join("],\"data_offsets\":[", begin, ',', begin + r->bytes.size(), "]}");
     begin += r->bytes.size();
   }

@@ -82,7 +82,7 @@ class SafetensorsHeader {
   Metadata metadata() const {
     Metadata out;
     for (const Pair& p : pairs_)
-      if (!is_reserved(scan_.text(p.key))) out.emplace(scan_.text(p.key), scan_.text(p.value));
+      if (!is_reserved(scan_.text(p.key))) out.set(scan_.text(p.key), scan_.text(p.value));
     return out;
   }
 
@@ -122,7 +122,7 @@ class SafetensorsHeader {
       } while (scan_.take(','));
       scan_.expect('}');
     }
-    std::sort(pairs_.begin(), pairs_.end(), [&](const Pair& a, const Pair& b) { return name_less(a.key, b.key); });
+    reorder(pairs_, [&](const Pair& a, const Pair& b) { return name_less(a.key, b.key); });
     for (std::size_t i = 1; i < pairs_.size(); ++i)
       if (const JsonToken key = pairs_[i].key; scan_.text(key) == scan_.text(pairs_[i - 1].key))
         scan_.fail_at(key.at - 1, "metadata key ", in_quotes(scan_.text(key)), " occurs twice");
@@ -210,13 +210,21 @@ class SafetensorsHeader {
       scan_.fail_at(start, "data_offsets [", entry.begin, ", ", entry.end, "] end before they begin");
   }
 
+  template <class Item, class Before>
+  static void reorder(std::vector<Item>& items, const Before& before) {
+    const auto at = [&](Index i) -> const Item& { return items[static_cast<std::size_t>(i)]; };
+    std::vector<Item> sorted;
+    sorted.reserve(items.size());
+    for (Index i : sorted_order(items.size(), [&](Index a, Index b) { return before(at(a), at(b)); })) sorted.push_back(at(i));
+    items = std::move(sorted);
+  }
   /// By the text, equal texts by position.
   bool name_less(JsonToken a, JsonToken b) const {
     const int order = scan_.text(a).compare(scan_.text(b));
     return order < 0 || (order == 0 && a.at < b.at);
   }
   void sort_entries(bool by_name) {
-    std::sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) {
+    reorder(entries_, [&](const Entry& a, const Entry& b) {
       if (by_name) return name_less(a.name, b.name);
       if (a.begin != b.begin) return a.begin < b.begin;
       return a.end != b.end ? a.end < b.end : a.name.at < b.name.at;
