@@ -102,7 +102,7 @@ void overhead(bench::Report& report) {
           asm volatile("" : : "r"(&g) : "memory");
         }
       });
-  report.add({"op/overhead", "ns", (op - kernels) / length * 1e9, 100, "budget (DESIGN 4.5)"});
+  report.add({"op/overhead", "ns", (op - kernels) / length * 1e9, 100, "budget"});
 }
 
 }  // namespace

@@ -1,0 +1,468 @@
+#pragma once
+// Trainer: the training loop, with validation, schedules, clipping, early stopping, checkpoints and a progress bar.
+//
+//   Trainer trainer{model, objective, optimizer, {.epochs = 30, .early_stopping = {.patience = 5}}};
+//   const History& history = trainer.fit(train, validation);
+//
+// A step is the explicit loop's: a Pass of the step's number, losses, `objective.backward`, clipping, the scheduled learning
+// rate, `optimizer.step`. Everything that the run consists of is among the fields, so that
+//
+//   Trainer trainer{model, objective, optimizer, {.epochs = 30, .checkpoint = {.last = "run.safetensors", .steps = 100}}};
+//   trainer.resume("run.safetensors", {.if_exists = true});   // on the first start there is nothing to go on with
+//   if (!trainer.finished()) trainer.fit(train, validation);
+//
+// ends with the very bits of an uninterrupted run, wherever it was interrupted.
+
+#include "espalier/io/checkpoint.hpp"
+#include "espalier/optim/clip.hpp"
+#include "espalier/optim/schedule.hpp"
+#include "espalier/train/callback.hpp"
+#include "espalier/train/evaluate.hpp"
+#include "espalier/train/optimizer_ref.hpp"
+#include "espalier/train/progress.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+struct EarlyStopping {
+  Index patience = 0;        // stop after this many epochs in a row without an improvement; 0: never
+  double min_delta = 0;      // an improvement is one by more than this
+  bool restore_best = true;  // when the run ends, the model gets the values of its best epoch
+};
+
+struct CheckpointOptions {
+  std::string last = {};  // file of the whole run, for `resume`: written after every epoch
+  std::string best = {};  // file of the model's weights, for `load_weights`: written after every best epoch
+  Index steps = 0;        // write `last` after so many steps as well; 0: after epochs only
+};
+
+struct ResumeOptions {
+  bool if_exists = false;  // no such file: nothing happens
+};
+
+struct TrainerOptions {
+  Index epochs = 10;
+  Index batch = 32;
+  bool shuffle = true;
+  bool drop_last = false;  // leave out an epoch's last batch when it is not full
+  std::uint64_t seed = 0;  // of the order of the rows and of dropout: a run's own, so that it can be repeated and resumed
+  double clip_norm = std::numeric_limits<double>::infinity();  // the gradients' common norm is cut to this
+  Schedule schedule = {};  // of the learning rate, times the one that the optimizer has when the Trainer is made
+  /// The column of the history that early stopping, `checkpoint.best` and PlateauSchedule look at; empty: validation/loss,
+  /// or train/loss without validation data.
+  std::string monitor = {};
+  EarlyStopping early_stopping = {};
+  CheckpointOptions checkpoint = {};
+  TaskMetrics metrics = {};  // for validation; a task that is not listed has the usual ones of its loss
+  ProgressOptions progress = {};
+  std::vector<Callback> callbacks = {};
+};
+
+/// Trains a model; refers to it, its objective and its optimizer, which must outlive it.
+template <Differentiable T = float>
+class Trainer {
+ public:
+  /// Throws Error for options that make no sense.
+  template <class Model, class Optimizer>
+  Trainer(Model& model, MultiObjective<T>& objective, Optimizer& optimizer, TrainerOptions options = {})
+      : Trainer(reference(model), objective, OptimizerRef<T>(optimizer), std::move(options)) {}
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// Trains until all epochs are done, or early stopping or a callback ends it; returns `history()`. Goes on from where it
+  /// was: after `resume`, after a callback's stop, or after an exception. Throws Error as model, objective and data do (a
+  /// loss that is not finite names its task; the step that met it has changed nothing), and when the run is over already.
+  template <DatasetFor<T> Train>
+  const History& fit(const Train& train) {
+    run(loader(train), nullptr);
+    return history_;
+  }
+  template <DatasetFor<T> Train, DatasetFor<T> Validation>
+  const History& fit(const Train& train, const Validation& validation) {
+    if (validation.size() == 0) fail("Trainer: the validation data has no rows; there must be at least 1, or none be given");
+    Loader<T> rows(detail::Borrowed<Validation>{&validation}, {.batch = std::max<Index>(options_.batch, 256), .shuffle = false}, rng_);
+    run(loader(train), &rows);
+    return history_;
+  }
+  /// Makes the run longer, for another `fit`.
+  void extend(Index epochs) {
+    if (epochs < 1) fail("Trainer: extend by ", epochs, " epochs; it must be at least 1");
+    if (epochs > std::numeric_limits<Index>::max() - options_.epochs)
+      fail("Trainer: extend by ", epochs, " epochs; with the ", options_.epochs, " there are, they are too many");
+    options_.epochs += epochs;
+  }
+
+  /// A row per epoch: epoch (from 1), lr, seconds; train/loss and validation/loss, the sums over the tasks;
+  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics.
+  const History& history() const { return history_; }
+  /// Whether the run is over: all epochs are done, or patience is at its end.
+  bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
+  /// Why `fit` ended, in a sentence; empty while it has not.
+  const std::string& ending() const { return ending_; }
+
+  /// Writes the whole run, from which `resume` goes on.
+  void save(const std::string& path) { espalier::save(path, state()); }
+  /// Takes over a run that a Trainer of the same model, objective, optimizer and options has written; epochs and patience may
+  /// be more than they were (a schedule of the whole run's length then is another one; whether best values are kept must be
+  /// the same). The file's learning rate and random numbers count, this Trainer's schedule does. False when there is no such file and
+  /// that is fine. Throws FileError as `load` does, listing all differences.
+  bool resume(const std::string& path, const ResumeOptions& options = {}) {
+    if (options.if_exists && !file_exists(path)) return false;
+    espalier::load(path, state());
+    optimizer_.set_lr(base_lr_);
+    return true;
+  }
+
+  void fields(auto&& visit) {
+    visit("model", model_);
+    visit("optimizer", optimizer_);
+    visit("objective", *objective_);
+    visit("run", run_);
+  }
+
+ private:
+  /// What is the trainer's own.
+  struct Run {
+    Trainer& trainer;
+    void fields(Visitor& visit) { trainer.visit_run(visit); }
+  };
+  /// What the place in an epoch means something for.
+  struct Rows {
+    Index rows = 0, batch = 0;
+    bool shuffle = false, drop_last = false;
+    bool operator==(const Rows&) const = default;
+    std::string text() const {
+      return join(rows, " rows in batches of ", batch, shuffle ? ", shuffled" : "", drop_last ? ", without the last, partial one" : "");
+    }
+    void fields(Visitor& visit) {
+      visit("rows", rows);
+      visit("batch", batch);
+      visit("shuffle", shuffle);
+      visit("drop_last", drop_last);
+    }
+  };
+
+  template <class Model>
+  static ModelRef<T> reference(Model& model) {
+    static_assert(ModelFor<Model, T>,
+                  "Trainer: the model must turn Inputs or a tensor into Outputs, task by task; wrap a single module as "
+                  "MultiTaskModel{{.trunk = module, .heads = {{\"y\", Linear{...}}}}}");
+    static_assert(!std::is_const_v<Model>, "Trainer: the model is const; it could not be trained");
+    return ModelRef<T>(model);
+  }
+
+  Trainer(ModelRef<T> model, MultiObjective<T>& objective, OptimizerRef<T> optimizer, TrainerOptions options)
+      : model_(model),
+        objective_(&objective),
+        optimizer_(optimizer),
+        options_(std::move(options)),
+        rng_(options_.seed),
+        evaluator_(objective, options_.metrics),
+        base_lr_(optimizer.lr()) {
+    const TrainerOptions& o = options_;
+    if (o.epochs < 1) fail("Trainer: epochs is ", o.epochs, "; it must be at least 1");
+    if (o.batch < 1) fail("Trainer: batch is ", o.batch, "; it must be at least 1");
+    if (!(o.clip_norm > 0)) fail("Trainer: clip_norm is ", o.clip_norm, "; it must be above 0");
+    if (o.early_stopping.patience < 0)
+      fail("Trainer: early_stopping.patience is ", o.early_stopping.patience, "; it must not be negative");
+    if (!(o.early_stopping.min_delta >= 0))
+      fail("Trainer: early_stopping.min_delta is ", o.early_stopping.min_delta, "; it must not be negative");
+    if (o.checkpoint.steps < 0) fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, "; it must not be negative");
+    if (o.checkpoint.steps > 0 && o.checkpoint.last.empty())
+      fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, ", but checkpoint.last names no file");
+    check_files();
+    check_parameters();
+    lay_out_history();
+    sums_.assign(static_cast<std::size_t>(objective.size()), 0);
+    weights_ = sums_;
+    for (const std::string& task : objective.names()) shown_.push_back({task, 0});
+    batch_losses_ = shown_;
+    if (keeps_best())
+      each_model_tensor([&](auto& tensor) { this->best_tensors(tensor).push_back(tensor.clone()); });
+  }
+
+  template <class D>
+  Loader<T> loader(const D& data) const {
+    if (data.size() == 0) fail("Trainer: the training data has no rows; there must be at least 1");
+    return Loader<T>(detail::Borrowed<D>{&data},
+                     {.batch = options_.batch, .shuffle = options_.shuffle, .drop_last = options_.drop_last}, rng_);
+  }
+  State state() {
+    return State{{"model", model_}, {"optimizer", optimizer_}, {"objective", *objective_}, {"run", run_}};
+  }
+  bool keeps_best() const { return options_.early_stopping.patience > 0 && options_.early_stopping.restore_best; }
+  bool out_of_patience() const {
+    return options_.early_stopping.patience > 0 && since_best_ >= options_.early_stopping.patience;
+  }
+
+  void visit_run(auto&& visit) {
+    visit("rng", rng_);
+    visit("epoch", epoch_);
+    visit("row", row_);
+    visit("data", data_);
+    visit("ended", ended_);
+    visit("ending", ending_);
+    visit("monitor", monitor_);
+    visit("base_lr", base_lr_);
+    visit("loss_sums", sums_);
+    visit("loss_weights", weights_);
+    visit("seconds", seconds_);
+    visit("schedule", options_.schedule);
+    visit("history", history_);
+    visit("best_value", best_value_);
+    visit("best_in_model", best_in_model_);
+    visit("epochs_since_best", since_best_);
+    visit("best_float", best_float_);
+    visit("best_double", best_double_);
+    visit("best_index", best_index_);
+    visit("best_bool", best_bool_);
+    visit("callbacks", options_.callbacks);
+  }
+
+  /// What would be noticed only when the first epoch is done.
+  [[gnu::cold]] void check_files() const {
+    const CheckpointOptions& files = options_.checkpoint;
+    for (const std::string* file : {&files.last, &files.best})
+      if (!file->empty()) check_replaceable(*file);
+    if (!files.last.empty() && (files.last == files.best || same_file(files.last, files.best)))
+      fail("Trainer: checkpoint.last and checkpoint.best are one file, ", files.last, "; name two");
+  }
+  [[gnu::cold]] void check_parameters() {
+    std::vector<std::uint64_t> leaves;
+    each_model_tensor([&](auto& tensor) {
+      if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
+        if (const Leaf<T>* leaf = leaf_of(tensor)) leaves.push_back(detail::key_of(leaf));
+    });
+    for (const Named<Tensor<T>>& p : optimizer_.parameters())
+      if (std::find(leaves.begin(), leaves.end(), detail::key_of(leaf_of(p.value))) != leaves.end()) return;
+    fail("Trainer: the optimizer has no parameter of the model; make it with parameters(model), of this very model");
+  }
+  [[gnu::cold]] void lay_out_history() {
+    std::vector<std::string> columns{"epoch", "lr", "seconds", "train/loss"};
+    const auto add = [&](std::string name, bool higher_is_better) {
+      if (name == options_.monitor) higher_is_better_ = higher_is_better;
+      columns.push_back(std::move(name));
+    };
+    for (const std::string& task : objective_->names()) add(join("train/", task, "/loss"), false);
+    add("validation/loss", false);
+    const Evaluation measures = evaluator_.result();
+    for (const Evaluation::Measure& m : measures.measures()) add(join("validation/", m.task, '/', m.name), m.higher_is_better);
+    history_ = History(std::move(columns));
+    if (!options_.monitor.empty()) (void)history_[options_.monitor];  // throws for an unknown one
+  }
+
+  // ---- the run ------------------------------------------------------------------------------------------------------
+
+  void run(Loader<T> train, Loader<T>* validation) {
+    if (finished() && ended_) {
+      if (epoch_ >= options_.epochs)
+        fail("Trainer: all ", options_.epochs, " epochs are done; give it more with extend(epochs), or make a new Trainer");
+      fail("Trainer: early stopping has ended the run (", ending_, "); give it more patience when it is resumed, or make a new Trainer");
+    }
+    if (!validation && options_.monitor.starts_with("validation/"))
+      fail("Trainer: monitor is '", options_.monitor, "', but fit was given no validation data");
+    std::string monitor = !options_.monitor.empty() ? options_.monitor : validation ? "validation/loss" : "train/loss";
+    if (!monitor_.empty() && monitor_ != monitor)
+      fail("Trainer: the run was judged by ", monitor_, " so far, and would be by ", monitor, " now; a run has one measure");
+    const Rows data{train.size(), options_.batch, options_.shuffle, options_.drop_last};
+    if (row_ > 0 && !(data == data_))
+      fail("Trainer: the run is in the middle of an epoch of ", data_, "; the data now is ", data, "; they must be the same");
+    monitor_ = std::move(monitor);
+    data_ = data;
+    ended_ = false;
+    ending_.clear();
+    if (best_in_model_) swap_best();
+
+    const LearningRate restored{*this};
+    ProgressBar progress(options_.progress);
+    progress.begin(options_.epochs, train.batches());
+    while (!finished()) {
+      train.seek(epoch_, row_);
+      const double start = detail::monotonic_seconds(), before = seconds_;
+      for (const Batch<T>& batch : train.rest()) {
+        const bool goes_on = step(batch, train, progress);
+        seconds_ = before + detail::monotonic_seconds() - start;
+        if (!goes_on) return interrupt(progress);
+        if (options_.checkpoint.steps > 0 && train.step() % static_cast<std::uint64_t>(options_.checkpoint.steps) == 0)
+          save(options_.checkpoint.last);
+      }
+      const bool goes_on = finish_epoch(validation, progress);
+      if (finished()) break;
+      if (!goes_on) return interrupt(progress);
+      if (!options_.checkpoint.last.empty()) save(options_.checkpoint.last);
+    }
+    ended_ = true;
+    const Index patience = options_.early_stopping.patience;
+    ending_ = out_of_patience() ? join("no better ", monitor_, " for ", patience, patience == 1 ? " epoch" : " epochs")
+                                : "all epochs are done";
+    if (keeps_best() && !std::isnan(best_value_)) swap_best();
+    if (!options_.checkpoint.last.empty()) save(options_.checkpoint.last);
+    progress.end();
+  }
+
+  /// A callback wants to stop here.
+  void interrupt(ProgressBar& progress) {
+    ending_ = "a callback ended it";
+    if (!options_.checkpoint.last.empty()) save(options_.checkpoint.last);
+    progress.end();
+  }
+  /// Gives the optimizer its own learning rate back when a run ends, however it does.
+  struct LearningRate {
+    Trainer& trainer;
+    ~LearningRate() { trainer.optimizer_.set_lr(trainer.base_lr_); }
+  };
+
+  /// One batch; false when a callback wants to stop. The state is that after the step when callbacks are called.
+  bool step(const Batch<T>& batch, const Loader<T>& train, ProgressBar& progress) {
+    const double epoch = static_cast<double>(epoch_) + static_cast<double>(row_) / static_cast<double>(train.size());
+    const double lr = base_lr_ * options_.schedule.factor(epoch, static_cast<double>(options_.epochs));
+    optimizer_.set_lr(lr);
+    const Losses<T> losses = update(batch, train.step());
+    row_ = train.at_row();
+    for (Index k = 0; k < losses.size(); ++k) {
+      const auto task = static_cast<std::size_t>(k);
+      batch_losses_[task].value = losses.present(k) ? losses.value(k) : std::numeric_limits<double>::quiet_NaN();
+      if (!losses.present(k)) continue;
+      sums_[task] += losses.value(k) * losses.weight(k);
+      weights_[task] += losses.weight(k);
+    }
+    for (std::size_t k = 0; k < shown_.size(); ++k) shown_[k].value = mean_loss(k);
+    const Index position = (row_ - 1) / train.options().batch;
+    progress.step(epoch_, position, batch.size(), shown_);
+    bool goes_on = true;
+    for (Callback& callback : options_.callbacks) goes_on &= callback.step({epoch_, position, lr, batch_losses_});
+    return goes_on;
+  }
+
+  Losses<T> update(const Batch<T>& batch, std::uint64_t number) {
+    try {
+      Pass pass(rng_, number);
+      Losses<T> losses = (*objective_)(model_(batch.inputs, pass), batch.targets);
+      objective_->backward(losses);
+      if (options_.clip_norm < std::numeric_limits<double>::infinity())
+        clip_grad_norm(optimizer_.parameters(), options_.clip_norm);
+      optimizer_.step();
+      return losses;
+    } catch (...) {
+      optimizer_.zero_grad();  // what had arrived would count in the next step
+      throw;
+    }
+  }
+
+  /// The mean over the rows of this epoch so far; NaN without a label.
+  double mean_loss(std::size_t task) const {
+    return weights_[task] > 0 ? sums_[task] / weights_[task] : std::numeric_limits<double>::quiet_NaN();
+  }
+
+  /// Judges the epoch and goes on to the next one; false when a callback wants to stop.
+  bool finish_epoch(Loader<T>* validation, ProgressBar& progress) {
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+    const double start = detail::monotonic_seconds();
+    double train_loss = 0;
+    bool any = false;
+    for (std::size_t k = 0; k < sums_.size(); ++k) {
+      shown_[k].value = mean_loss(k);
+      train_loss += weights_[k] > 0 ? mean_loss(k) : 0;
+      any |= weights_[k] > 0;
+    }
+    evaluator_.reset();
+    if (validation)
+      for (const Batch<T>& batch : validation->epoch(0)) evaluator_.add(model_(batch.inputs), batch.targets);
+    const Evaluation found = evaluator_.result();
+    std::vector<double> row{static_cast<double>(epoch_ + 1), optimizer_.lr(),
+                            seconds_ + detail::monotonic_seconds() - start, any ? train_loss : nan};
+    for (std::size_t k = 0; k < sums_.size(); ++k) row.push_back(mean_loss(k));
+    row.push_back(validation ? found.loss() : nan);
+    for (const Evaluation::Measure& m : found.measures()) row.push_back(validation ? m.value : nan);
+    std::vector<Named<double>> measures;
+    for (const Evaluation::Measure& m : found.measures())
+      if (validation) measures.push_back({join(m.task, ' ', m.name), m.value});
+
+    // From here to the next epoch's start nothing throws but for want of memory: a run that goes on after an exception, in
+    // a callback or from a full disk, counts no epoch twice.
+    history_.append(row);
+    const double value = history_[monitor_].back();
+    if (options_.schedule.observes()) options_.schedule.observe(value, higher_is_better_);
+    const bool better = std::isnan(best_value_) ? !std::isnan(value)
+                        : higher_is_better_     ? value > best_value_ + options_.early_stopping.min_delta
+                                                : value < best_value_ - options_.early_stopping.min_delta;
+    since_best_ = better ? 0 : since_best_ + 1;
+    if (better) {
+      best_value_ = value;
+      if (keeps_best()) copy_best();
+    }
+    const Index epoch = epoch_++;
+    row_ = 0;
+    seconds_ = 0;
+    sums_.assign(sums_.size(), 0);
+    weights_.assign(weights_.size(), 0);
+
+    progress.epoch({.epoch = epoch, .train = shown_, .validation = measures, .seconds = row[2]});
+    if (better && !options_.checkpoint.best.empty()) save_weights(options_.checkpoint.best, model_);
+    bool goes_on = true;
+    for (Callback& callback : options_.callbacks) goes_on &= callback.epoch({epoch, history_});
+    return goes_on;
+  }
+
+  // ---- the best epoch's values ----------------------------------------------------------------------------------------
+
+  template <class F>
+  void each_model_tensor(F f) {
+    detail::each_tensor(model_, [&](const std::string&, auto& tensor) {
+      if (tensor.defined()) f(tensor);
+    });
+  }
+  template <class U>
+  std::vector<Tensor<U>>& best_tensors(const Tensor<U>&) {
+    if constexpr (std::same_as<U, float>) return best_float_;
+    else if constexpr (std::same_as<U, double>) return best_double_;
+    else if constexpr (std::same_as<U, Index>) return best_index_;
+    else return best_bool_;
+  }
+  /// Calls f(values of the model, values kept) for every tensor.
+  template <class F>
+  [[gnu::cold]] void each_pair(F f) {
+    std::size_t at[4] = {};
+    each_model_tensor([&](auto& tensor) {
+      using U = typename std::remove_cvref_t<decltype(tensor)>::value_type;
+      constexpr std::size_t kind = std::same_as<U, float> ? 0 : std::same_as<U, double> ? 1 : std::same_as<U, Index> ? 2 : 3;
+      Tensor<U>& kept = this->best_tensors(tensor)[at[kind]++];
+      f(tensor.mutate(), kept.mutate());
+    });
+  }
+  void copy_best() {
+    each_pair([](auto values, auto kept) { std::copy(values.begin(), values.end(), kept.begin()); });
+  }
+  /// The best values come into the model and the last ones are kept, or the other way round.
+  void swap_best() {
+    each_pair([](auto values, auto kept) { std::swap_ranges(values.begin(), values.end(), kept.begin()); });
+    best_in_model_ = !best_in_model_;
+  }
+
+  ModelRef<T> model_;
+  MultiObjective<T>* objective_;
+  OptimizerRef<T> optimizer_;
+  TrainerOptions options_;
+  Run run_{*this};
+  Rng rng_;
+  Evaluator<T> evaluator_;
+  History history_;
+  Index epoch_ = 0, row_ = 0;  // the epoch that is running, and how many of its rows are done
+  Rows data_;
+  bool ended_ = false;                         // `fit` came to the end of the run
+  bool best_in_model_ = false;                 // the best values are in the model, the last ones are kept
+  bool higher_is_better_ = false;              // of the monitored measure
+  std::string ending_, monitor_;
+  double base_lr_;
+  std::vector<double> sums_, weights_;         // of this epoch's training losses, by task
+  double seconds_ = 0;                         // of this epoch, before the last checkpoint
+  std::vector<Named<double>> shown_;           // mean losses, for the progress bar
+  std::vector<Named<double>> batch_losses_;    // for callbacks
+  double best_value_ = std::numeric_limits<double>::quiet_NaN();
+  Index since_best_ = 0;
+  std::vector<Tensor<float>> best_float_;
+  std::vector<Tensor<double>> best_double_;
+  std::vector<Tensor<Index>> best_index_;
+  std::vector<Tensor<bool>> best_bool_;
+};
+
+}  // namespace espalier::inline ESPALIER_ABI
