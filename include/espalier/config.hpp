@@ -6,17 +6,28 @@
 // different -m flags then fail at link, by name, instead of sharing functions of one name and two meanings. OpenMP is
 // deliberately absent from the tag: it changes who runs a block of work, never a bit or a layout, so objects with and
 // without -fopenmp link together.
+//
+// A unit compiled for plain x86-64 has its kernels three times, for SSE2, AVX2 with FMA and AVX-512, and chooses once, at
+// run time (tensor/kernels/isa.hpp, where the environment variable ESPALIER_ISA is explained, too). A unit whose flags
+// say more, as -march=native does, has the one level that they name. The same seed gives the same bits, whatever the
+// number of threads, with one compiler and one ISA level: two machines that choose different levels differ in last bits,
+// and ESPALIER_ISA=sse2 makes them agree.
 
 #define ESPALIER_VERSION_MAJOR 0
 #define ESPALIER_VERSION_MINOR 1
 #define ESPALIER_VERSION_PATCH 0
 
+// ESPALIER_VECTOR_BYTES: the vectors of code that is compiled once. ESPALIER_DISPATCH: there are other levels as well.
 #if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define ESPALIER_ABI v0_avx512
 #define ESPALIER_VECTOR_BYTES 64
 #elif defined(__AVX2__) && defined(__FMA__)
 #define ESPALIER_ABI v0_avx2
 #define ESPALIER_VECTOR_BYTES 32
+#elif defined(__SSE2__) && defined(__x86_64__)
+#define ESPALIER_ABI v0_x86
+#define ESPALIER_VECTOR_BYTES 16
+#define ESPALIER_DISPATCH 1
 #elif defined(__SSE2__)
 #define ESPALIER_ABI v0_sse2
 #define ESPALIER_VECTOR_BYTES 16

@@ -67,11 +67,11 @@ class TaskGradients final : public LeafSink<T> {
       const Index count = e.labels.count(), size = e.value.size() / count;
       Tensor<T> sum = Tensor<T>::empty(e.value.shape().part(1, e.value.rank()));
       for (Index r = 0; r < count; ++r) {
-        const pack<T> w(static_cast<T>(weights[static_cast<std::size_t>(row(e.labels[r].task))]));
+        const T w = static_cast<T>(weights[static_cast<std::size_t>(row(e.labels[r].task))]);
         const T* from = e.value.data() + r * size;
-        if (r == 0) kernels::map(size, sum.raw(), [&w](const auto& g) { return w * g; }, from);
+        if (r == 0) kernels::map(size, sum.raw(), [w](const auto& g) __attribute__((always_inline)) { return w * g; }, from);
         else
-          kernels::map(size, sum.raw(), [&w](const auto& s, const auto& g) { return fma(w, g, s); },
+          kernels::map(size, sum.raw(), [w](const auto& s, const auto& g) __attribute__((always_inline)) { return fma(w, g, s); },
                        static_cast<const T*>(sum.raw()), from);
       }
       const bool accumulate = e.leaf->open_grad({});

@@ -7,6 +7,7 @@
 namespace espalier::inline ESPALIER_ABI {
 
 struct Add {
+  using every_isa = Add;
   static constexpr std::string_view name = "add";
   static constexpr bool linear = true;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a + b; }
@@ -14,6 +15,7 @@ struct Add {
   ESPALIER_INLINE static One slope(const auto&, const auto&) { return {}; }
 };
 struct Subtract {
+  using every_isa = Subtract;
   static constexpr std::string_view name = "subtract";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a - b; }
@@ -24,6 +26,7 @@ struct Subtract {
   }
 };
 struct Multiply {
+  using every_isa = Multiply;
   static constexpr std::string_view name = "multiply";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return a * b; }
@@ -34,6 +37,7 @@ struct Multiply {
   }
 };
 struct Divide {
+  using every_isa = Divide;
   static constexpr std::string_view name = "divide";
   static constexpr bool linear = false;
   static constexpr detail::Domain domain{0.5, 3};
@@ -46,6 +50,7 @@ struct Divide {
 };
 /// The larger; NaN where either is. Where a == b each side takes half of the gradient, as in PyTorch.
 struct Maximum {
+  using every_isa = Maximum;
   static constexpr std::string_view name = "maximum";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return select(is_nan(b), b, max(a, b)); }
@@ -57,6 +62,7 @@ struct Maximum {
 };
 /// The smaller, likewise.
 struct Minimum {
+  using every_isa = Minimum;
   static constexpr std::string_view name = "minimum";
   static constexpr bool linear = false;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return select(is_nan(b), b, min(a, b)); }
@@ -68,6 +74,7 @@ struct Minimum {
 };
 /// a^b; the slope in a is 0 where b is 0, also at a = 0, and the slope in b is 0 where a is 0.
 struct Pow {
+  using every_isa = Pow;
   static constexpr std::string_view name = "pow";
   static constexpr bool linear = false;
   static constexpr detail::Domain domain{0.5, 2.5};
@@ -159,6 +166,7 @@ Tensor<bool> operator&&(const Tensor<T>& a, const Tensor<T>& b) requires std::sa
 /// a where the condition holds, b elsewhere: a selection, so what is not chosen may be NaN and gets gradient exactly 0.
 template <class T>
 struct Where {
+  using every_isa = Where;
   static constexpr std::string_view name = "where";
   static constexpr bool rows_together = true;
   static void samples(auto&& check) {

@@ -8,6 +8,8 @@
 //   from_output  slope takes the output instead of the input, so that only that is saved
 //   domain       [low, high] that tests draw inputs from; `kink` is a point they avoid
 //   slope        returns One for a slope of 1, which costs nothing
+//   every_isa    the struct itself, when value and slope, and all that they call, are ESPALIER_INLINE: kernels are then
+//                compiled for every ISA (kernels/isa.hpp). An op without it is right, too, with the vectors of the unit's flags.
 
 #include "espalier/autograd/engine_ops.hpp"
 #include "espalier/tensor/kernels/math.hpp"
@@ -35,18 +37,23 @@ struct Domain {
 };
 template <class Op>
 concept FromOutput = Op::from_output;
+template <class Op>
+concept OfEveryIsa = std::same_as<typename Op::every_isa, Op>;  // not what it inherits
 
 // Functors instead of lambdas: their calls are inlined at every optimisation level, so packs never cross a call.
 template <class Op>
 struct ValueOf {
+  static constexpr bool every_isa = OfEveryIsa<Op>;
   ESPALIER_INLINE auto operator()(const auto&... x) const { return Op::value(x...); }
 };
 template <class Op>
 struct SlopeTimes {
+  static constexpr bool every_isa = OfEveryIsa<Op>;
   ESPALIER_INLINE auto operator()(const auto& g, const auto& x) const { return g * Op::slope(x); }
 };
 template <class Op, int Argument>
 struct PartialTimes {
+  static constexpr bool every_isa = OfEveryIsa<Op>;
   ESPALIER_INLINE auto operator()(const auto& g, const auto& a, const auto& b) const {
     return g * Op::template slope<Argument>(a, b);
   }

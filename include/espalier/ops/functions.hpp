@@ -6,12 +6,14 @@
 namespace espalier::inline ESPALIER_ABI {
 
 struct Exp : Unary<Exp> {
+  using every_isa = Exp;
   static constexpr std::string_view name = "exp";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return exp(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return y; }
 };
 struct Log : Unary<Log> {
+  using every_isa = Log;
   static constexpr std::string_view name = "log";
   static constexpr bool from_output = false;
   static constexpr detail::Domain domain{0.2, 4};
@@ -19,6 +21,7 @@ struct Log : Unary<Log> {
   ESPALIER_INLINE static auto slope(const auto& x) { return 1 / x; }
 };
 struct Log1p : Unary<Log1p> {
+  using every_isa = Log1p;
   static constexpr std::string_view name = "log1p";
   static constexpr bool from_output = false;
   static constexpr detail::Domain domain{-0.6, 4};
@@ -26,6 +29,7 @@ struct Log1p : Unary<Log1p> {
   ESPALIER_INLINE static auto slope(const auto& x) { return 1 / (1 + x); }
 };
 struct Expm1 : Unary<Expm1> {
+  using every_isa = Expm1;
   static constexpr std::string_view name = "expm1";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return expm1(x); }
@@ -33,6 +37,7 @@ struct Expm1 : Unary<Expm1> {
 };
 /// The slope at 0 is defined as 0, so that a norm of zero has a finite gradient.
 struct Sqrt : Unary<Sqrt> {
+  using every_isa = Sqrt;
   static constexpr std::string_view name = "sqrt";
   static constexpr bool from_output = true;
   static constexpr detail::Domain domain{0.2, 4};
@@ -40,12 +45,14 @@ struct Sqrt : Unary<Sqrt> {
   ESPALIER_INLINE static auto slope(const auto& y) { return 0.5f * sign(y) / (y + equal(y, constant_like(y, 0))); }
 };
 struct Square : Unary<Square> {
+  using every_isa = Square;
   static constexpr std::string_view name = "square";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return x * x; }
   ESPALIER_INLINE static auto slope(const auto& x) { return 2 * x; }
 };
 struct Abs : Unary<Abs> {
+  using every_isa = Abs;
   static constexpr std::string_view name = "abs";
   static constexpr bool from_output = false;
   static constexpr double kink = 0;
@@ -53,6 +60,7 @@ struct Abs : Unary<Abs> {
   ESPALIER_INLINE static auto slope(const auto& x) { return sign(x); }
 };
 struct Tanh : Unary<Tanh> {
+  using every_isa = Tanh;
   static constexpr std::string_view name = "tanh";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return tanh(x); }
@@ -60,12 +68,14 @@ struct Tanh : Unary<Tanh> {
 };
 /// 1 / (1 + e^-x)
 struct Sigmoid : Unary<Sigmoid> {
+  using every_isa = Sigmoid;
   static constexpr std::string_view name = "sigmoid";
   static constexpr bool from_output = true;
   ESPALIER_INLINE static auto value(const auto& x) { return sigmoid(x); }
   ESPALIER_INLINE static auto slope(const auto& y) { return y * (1 - y); }
 };
 struct ReLU : Unary<ReLU> {
+  using every_isa = ReLU;
   static constexpr std::string_view name = "relu";
   static constexpr bool from_output = true;
   static constexpr double kink = 0;
@@ -74,12 +84,14 @@ struct ReLU : Unary<ReLU> {
 };
 /// log(1 + e^x), without overflow.
 struct Softplus : Unary<Softplus> {
+  using every_isa = Softplus;
   static constexpr std::string_view name = "softplus";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return softplus(x); }
   ESPALIER_INLINE static auto slope(const auto& x) { return sigmoid(x); }
 };
 struct Erf : Unary<Erf> {
+  using every_isa = Erf;
   static constexpr std::string_view name = "erf";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return erf(x); }
@@ -89,6 +101,7 @@ struct Erf : Unary<Erf> {
 };
 /// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016, arXiv 1606.08415).
 struct GELU : Unary<GELU> {
+  using every_isa = GELU;
   static constexpr std::string_view name = "gelu";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return x * cumulative(x); }
@@ -103,6 +116,7 @@ struct GELU : Unary<GELU> {
 };
 /// The usual approximation of gelu by tanh.
 struct GELUTanh : Unary<GELUTanh> {
+  using every_isa = GELUTanh;
   static constexpr std::string_view name = "gelu_tanh";
   static constexpr bool from_output = false;
   ESPALIER_INLINE static auto value(const auto& x) { return 0.5f * x * (1 + inner(x)); }
@@ -123,18 +137,21 @@ using FunctionOps =
 
 /// 1 where x > 0, else 0: the slope of relu; flat, so never recorded.
 struct Step {
+  using every_isa = Step;
   static constexpr std::string_view name = "step";
   static constexpr bool from_output = true, flat = true;
   ESPALIER_INLINE static auto value(const auto& x) { return step(x); }
 };
 /// -1, 0 or 1.
 struct Sign {
+  using every_isa = Sign;
   static constexpr std::string_view name = "sign";
   static constexpr bool from_output = true, flat = true;
   ESPALIER_INLINE static auto value(const auto& x) { return sign(x); }
 };
 /// 1 where a == b, else 0, as numbers: for formulas.
 struct Equal {
+  using every_isa = Equal;
   static constexpr std::string_view name = "equal";
   static constexpr bool linear = false, flat = true;
   ESPALIER_INLINE static auto value(const auto& a, const auto& b) { return equal(a, b); }

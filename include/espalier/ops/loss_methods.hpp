@@ -1,7 +1,7 @@
 #pragma once
 // The losses as structs, and what each brings to segment_losses: a table of functions made from its struct, so that a program
 // compiles only the losses it names. A loss of one's own that works element by element is a struct with `name`, `value` and
-// `slope` (of the prediction y), like MSE, and then runs on packed heads as they do.
+// `slope` (of the prediction y), like MSE, and then runs on packed heads as they do. For `every_isa` see ops/elementwise.hpp.
 
 #include "espalier/ops/linalg.hpp"
 #include "espalier/tensor/values.hpp"
@@ -10,6 +10,7 @@ namespace espalier::inline ESPALIER_ABI {
 
 /// (y - t)^2
 struct MSE {
+  using every_isa = MSE;
   static constexpr std::string_view name = "mse";
   ESPALIER_INLINE static auto value(const auto& y, const auto& t) {
     const auto d = y - t;
@@ -19,12 +20,14 @@ struct MSE {
 };
 /// |y - t|
 struct MAE {
+  using every_isa = MAE;
   static constexpr std::string_view name = "mae";
   ESPALIER_INLINE static auto value(const auto& y, const auto& t) { return abs(y - t); }
   ESPALIER_INLINE static auto slope(const auto& y, const auto& t) { return sign(y - t); }
 };
 /// -(t log p + (1 - t) log(1 - p)) with p = sigmoid(y), from the logit. The target is in [0, 1], or a class, 0 or 1.
 struct BCEWithLogits {
+  using every_isa = BCEWithLogits;
   static constexpr std::string_view name = "bce_with_logits";
   static constexpr bool takes_classes = true;
   ESPALIER_INLINE static auto value(const auto& y, const auto& t) { return softplus(y) - y * t; }
@@ -69,13 +72,21 @@ namespace detail {
 // Packs see the weights as numbers; a selection keeps what has no weight out even when it is NaN.
 template <class Loss>
 struct WeightedLoss {
+  static constexpr bool every_isa = OfEveryIsa<Loss>;
   ESPALIER_INLINE auto operator()(const auto& sum, const auto& y, const auto& t) const { return sum + Loss::value(y, t); }
   ESPALIER_INLINE auto operator()(const auto& sum, const auto& y, const auto& t, const auto& w) const {
     return sum + select(w > 0, w * Loss::value(y, t), 0);
   }
 };
+template <class Loss, class T>
+struct ScaledSlope {
+  static constexpr bool every_isa = OfEveryIsa<Loss>;
+  T scale;
+  ESPALIER_INLINE auto operator()(const auto& y, const auto& t) const { return Loss::slope(y, t) * scale; }
+};
 template <class Loss>
 struct WeightedSlope {
+  static constexpr bool every_isa = OfEveryIsa<Loss>;
   ESPALIER_INLINE auto operator()(const auto& y, const auto& t, const auto& scale) const { return Loss::slope(y, t) * scale; }
   ESPALIER_INLINE auto operator()(const auto& y, const auto& t, const auto& scale, const auto& w) const {
     return select(w > 0, Loss::slope(y, t) * (w * scale), 0);
@@ -107,9 +118,7 @@ struct ElementwiseLoss {
   }
   static void slopes(const LossColumns<T>& at, const T* scale, T* dy) {
     if (at.array() && at.width() == 1) {
-      const pack<T> factor(scale[0]);
-      const auto f = [&factor](const auto& y, const auto& t) { return Loss::slope(y, t) * factor; };
-      return kernels::map(at.batch, dy, f, at.y, at.targets);
+      return kernels::map(at.batch, dy, ScaledSlope<Loss, T>{scale[0]}, at.y, at.targets);
     }
     for (Index i = 0; i < at.batch; ++i) {
       const Index from = i * at.columns + at.begin;
@@ -150,8 +159,9 @@ struct ElementwiseLoss<T, CrossEntropy> {
       }
       kernels::softmax(1, at.width(), at.y + i * at.columns + at.begin, out);
       out[at.classes[i]] -= T(1);
-      const pack<T> factor(w * scale[at.begin]);
-      kernels::map(at.width(), out, [&factor](const auto& p) { return p * factor; }, static_cast<const T*>(out));
+      const T factor = w * scale[at.begin];
+      kernels::map(at.width(), out, [factor](const auto& p) __attribute__((always_inline)) { return p * factor; },
+                   static_cast<const T*>(out));
     }
   }
   static Tensor<T> slope(const Tensor<T>& y, const Tensor<T>&, const Index* classes) {

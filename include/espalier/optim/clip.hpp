@@ -12,17 +12,14 @@ namespace espalier::inline ESPALIER_ABI {
 
 namespace kernels {
 
-/// Sum of (x[i] * scale)^2 in double, in a fixed order.
-template <class T>
-__attribute__((noinline)) double squares_in_order(Index n, const T* x, double scale) {
-  using V = pack<double>;
-  if constexpr (std::is_same_v<T, double>) {
-    return sum_of(
-        n, [=](const V& a) __attribute__((always_inline)) { return (a * V(scale)) * (a * V(scale)); }, x);
-  } else {
-    typedef T half __attribute__((vector_size(V::size * sizeof(T)), aligned(sizeof(T)), may_alias));
-    const auto square = [=](const T* p) __attribute__((always_inline)) {
-      const V a = V(__builtin_convertvector(*reinterpret_cast<const half*>(p), V::vector)) * V(scale);
+/// Sum of (x[i] * scale)^2 in double, in a fixed order, for floats.
+struct FloatSquares {
+  template <int Bytes>
+  ESPALIER_INLINE static double run(Index n, const float* x, double scale) {
+    using V = pack<double, Bytes>;
+    typedef float half __attribute__((vector_size(V::size * sizeof(float)), aligned(sizeof(float)), may_alias));
+    const auto square = [scale](const float* p) __attribute__((always_inline)) {
+      const V a = V(__builtin_convertvector(*reinterpret_cast<const half*>(p), typename V::vector)) * V(scale);
       return a * a;
     };
     V s0, s1, s2, s3;
@@ -34,12 +31,16 @@ __attribute__((noinline)) double squares_in_order(Index n, const T* x, double sc
       s3 += square(x + i + 3 * V::size);
     }
     for (; i < n; i += V::size) {
-      alignas(64) T lanes[V::size] = {};
-      std::copy_n(x + i, std::min<Index>(V::size, n - i), lanes);
+      alignas(64) float lanes[V::size] = {};
+      for (Index k = i; k < std::min<Index>(n, i + V::size); ++k) lanes[k - i] = x[k];
       s0 += square(lanes);
     }
     return sum((s0 + s1) + (s2 + s3));
   }
+};
+inline double squares_in_order(Index n, const float* x, double scale) { return dispatch<FloatSquares>(n, x, scale); }
+inline double squares_in_order(Index n, const double* x, double scale) {
+  return sum_of(n, [scale](const auto& a) __attribute__((always_inline)) { return (a * scale) * (a * scale); }, x);
 }
 
 /// The same with threads: long arrays are cut into blocks whose sums are added in their order.
@@ -119,7 +120,7 @@ double clip_grad_norm(const NamedList<Tensor<T>>& parameters, double max_norm) {
     detail::each_gradient(parameters, [&](const auto&, Leaf<T>& leaf, T* gradient, Index size) {
       leaf.grad.buffer()->bump_version();
       kernels::map(
-          size, gradient, [s = static_cast<T>(scale)](const auto& g) { return g * s; },
+          size, gradient, [s = static_cast<T>(scale)](const auto& g) __attribute__((always_inline)) { return g * s; },
           static_cast<const T*>(gradient));
     });
   return norm;

@@ -22,31 +22,37 @@ namespace kernels {
 /// What an element of an update counts for in `parallel_for`: a square root, a division, and up to seven streams.
 inline constexpr Index update_work = 16;
 
+struct UpdateSpan {
+  template <int Bytes, class T, class Update, class... State>
+  ESPALIER_INLINE static void run(Index n, const Update* scalars, T* value, const T* gradient, State*... state) {
+    using V = pack<T, Bytes>;
+    const Update update = *scalars;  // a copy that no store below can change
+    for (Index i = 0; i < n; i += V::size) {
+      const Index rest = n - i;
+      const bool whole = rest >= V::size;
+      const auto load = [&](const T* x) __attribute__((always_inline)) {
+        return whole ? V::load(x + i) : V::load(x + i, rest);
+      };
+      const auto store = [&](const V& v, T* x) __attribute__((always_inline)) {
+        if (whole)
+          v.store(x + i);
+        else
+          v.store(x + i, rest);
+      };
+      const auto lanes = [&](V p, auto... s) __attribute__((always_inline)) {
+        update(p, load(gradient), s...);
+        store(p, value);
+        (store(s, state), ...);
+      };
+      lanes(load(value), load(state)...);
+    }
+  }
+};
+
 /// One pass over a span: `update(p, g, s...)` changes p (value) and s (state) in place, all of them packs.
 template <class T, class Update, class... State>
-__attribute__((noinline)) void update_span(Index n, const Update& scalars, T* value, const T* gradient,
-                                           State*... state) {
-  using V = pack<T>;
-  const Update update = scalars;  // a copy that no store below can change
-  for (Index i = 0; i < n; i += V::size) {
-    const Index rest = n - i;
-    const bool whole = rest >= V::size;
-    const auto load = [&](const T* x) __attribute__((always_inline)) {
-      return whole ? V::load(x + i) : V::load(x + i, rest);
-    };
-    const auto store = [&](const V& v, T* x) __attribute__((always_inline)) {
-      if (whole)
-        v.store(x + i);
-      else
-        v.store(x + i, rest);
-    };
-    const auto lanes = [&](V p, auto... s) __attribute__((always_inline)) {
-      update(p, load(gradient), s...);
-      store(p, value);
-      (store(s, state), ...);
-    };
-    lanes(load(value), load(state)...);
-  }
+ESPALIER_INLINE void update_span(Index n, const Update& update, T* value, const T* gradient, State*... state) {
+  dispatch<UpdateSpan>(n, &update, value, gradient, state...);
 }
 
 }  // namespace kernels

@@ -3,11 +3,15 @@
 //
 // Arrays are cut into blocks of a fixed size, so that threads change no bit. Each formula is compiled once per type: a
 // broadcast side that would need its own loop (a constant along the last axis) is written out into a short buffer instead.
+//
+// A formula is a functor on packs, and always_inline with all that it calls: it is compiled for every ISA (isa.hpp). A
+// struct that cannot promise it says `static constexpr bool every_isa = false`, and is compiled for the unit's own.
 
 #include <algorithm>
 #include <cstring>
 
 #include "espalier/core/parallel.hpp"
+#include "espalier/tensor/kernels/isa.hpp"
 #include "espalier/tensor/kernels/pack.hpp"
 
 namespace espalier::inline ESPALIER_ABI::kernels {
@@ -17,22 +21,40 @@ inline constexpr Index block_size = 1 << 13;
 /// What an element of an elementwise pass counts for in `parallel_for`, in multiply-adds.
 inline constexpr Index element_work = 8;
 
+/// A functor that is compiled for every ISA.
+template <class F>
+concept EveryIsa = !requires { requires !F::every_isa; };
+
+namespace detail {
+struct MapBlock {
+  template <int Bytes, class T, class F, class... P>
+  ESPALIER_INLINE static void run(Index n, T* y, F f, const P*... x) {
+    for_each_pack<Bytes>(n, y, f, x...);
+  }
+};
+template <class T, class F, class... P>
+[[gnu::noinline]] void map_block_here(Index n, T* y, const F& f, const P*... x) {
+  for_each_pack(n, y, f, x...);
+}
+template <class T, class F, class... P>
+ESPALIER_INLINE void map_block(Index n, T* y, const F& f, const P*... x) {
+  if constexpr (EveryIsa<F>) dispatch<MapBlock>(n, y, f, x...);
+  else map_block_here(n, y, f, x...);
+}
+}  // namespace detail
+
 /// A formula compiled as a loop over one block: y[i] = F{}(x[i]...).
 template <class T, class F, class... P>
 void block_of(Index n, T* y, const P*... x) {
-  for_each_pack(n, y, F{}, x...);
+  detail::map_block(n, y, F{}, x...);
 }
 /// Its address is a formula, too: what goes through it is compiled once for all of them.
 template <class T, class... P>
 using Block = void (*)(Index n, T* y, const P*... x);
 
 namespace detail {
-template <class T, class F, class... P>
-__attribute__((noinline)) void map_block(Index n, T* y, const F& f, const P*... x) {
-  for_each_pack(n, y, f, x...);
-}
 template <class T, class... P>
-void map_block(Index n, T* y, const Block<T, P...>& f, const P*... x) {
+ESPALIER_INLINE void map_block(Index n, T* y, const Block<T, P...>& f, const P*... x) {
   f(n, y, x...);
 }
 }  // namespace detail
@@ -50,7 +72,7 @@ void map(Index n, T* y, const F& f, const P*... x) {
 /// y[i] += x[i].
 template <class T>
 void add_to(Index n, T* y, const T* x) {
-  map(n, y, [](const auto& a, const auto& b) { return a + b; }, static_cast<const T*>(y), x);
+  map(n, y, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a + b; }, static_cast<const T*>(y), x);
 }
 
 namespace detail {

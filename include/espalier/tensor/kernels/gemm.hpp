@@ -64,63 +64,63 @@ struct Blocking {
 /// the packed panels of b. The task fills in what `run` says of a panel.
 template <class T>
 void gemm_task(const Product<T>& x, const T* a, const T* b_copy, TileRun<T>& run) {
-  using Tile = RegisterTile<T>;
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const Index width = kernels.width, tile_columns = kernels.tile_columns();
   // Rows of b that are dense and fill whole vectors are read where they lie, unless so often that a copy's order pays.
-  const bool in_place = !b_copy && x.b.column_stride == 1 && x.m <= 8 * Tile::rows;
+  const bool in_place = !b_copy && x.b.column_stride == 1 && x.m <= 8 * kernels.tile_rows;
   const T* const bias = x.epilogue.bias;
   Index j = 0;
-  if (in_place && x.m <= Tile::wide_rows) {
-    run.columns = Tile::wide_vectors * Tile::width;
+  if (in_place && x.m <= kernels.wide_rows) {
+    run.columns = kernels.wide_columns;
     run.b_step = x.b.row_stride;
     for (; j + run.columns <= x.n; j += run.columns) {
       run.bias = bias ? bias + j : nullptr;
-      tiles<Tile::wide_vectors, Tile::wide_rows>(x.m, a, x.b.data + j, x.c + j, run);
+      kernels.wide(x.m, a, x.b.data + j, x.c + j, run);
     }
   }
-  for (; j < x.n; j += Tile::columns) {
-    run.columns = std::min(Tile::columns, x.n - j);
+  for (; j < x.n; j += tile_columns) {
+    run.columns = std::min(tile_columns, x.n - j);
     run.bias = bias ? bias + j : nullptr;
-    run.b_step = panel_step<T>(run.columns);
+    run.b_step = kernels.panel_step(run.columns);
     const T* panel;
     if (b_copy) {
       panel = b_copy + j * x.k;
-    } else if (in_place && run.columns % Tile::width == 0) {
+    } else if (in_place && run.columns % width == 0) {
       panel = x.b.data + j;
       run.b_step = x.b.row_stride;
     } else {
-      T* const copy = scratch<T, 1>(x.k * Tile::columns);
-      pack_panel(x.k, run.columns, x.b.from(0, j), copy, run.b_step);
+      T* const copy = scratch<T, 1>(x.k * tile_columns);
+      const Strided<T> from = x.b.from(0, j);
+      kernels.pack_panel(x.k, run.columns, &from, copy, run.b_step);
       panel = copy;
     }
-    if (run.columns <= Tile::width)
-      tiles<1, Tile::rows>(x.m, a, panel, x.c + j, run);
-    else
-      tiles<2, Tile::rows>(x.m, a, panel, x.c + j, run);
+    (run.columns <= width ? kernels.one : kernels.two)(x.m, a, panel, x.c + j, run);
   }
 }
 
 /// A slice of k for all rows and columns of one pass: packs what is worth it, then cuts c into tasks.
 template <class T>
 void gemm_slice(const Product<T>& x) {
-  using Tile = RegisterTile<T>;
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const Index tile_rows = kernels.tile_rows, tile_columns = kernels.tile_columns();
   const Index m = x.m, n = x.n, depth = x.k;
   TileRun<T> run{.depth = depth, .ldc = x.ldc, .accumulate = x.accumulate, .activation = x.epilogue.activation};
-  set_layout(x.a, run);
+  set_layout(tile_rows, x.a, run);
   // Copying a pays when several panels of b read it and it is larger than the first-level cache.
-  const bool pack_a = n > 4 * Tile::columns && m * depth > 8192;
+  const bool pack_a = n > 4 * tile_columns && m * depth > 8192;
   if (!pack_a && m <= Blocking::task_rows && n <= Blocking::task_columns)
     return gemm_task<T>(x, x.a.data, nullptr, run);
 
-  const Index rows = Blocking::part(m, Blocking::task_rows, Tile::rows), row_tasks = (m + rows - 1) / rows;
-  const Index columns = Blocking::part(n, Blocking::task_columns, Tile::columns),
+  const Index rows = Blocking::part(m, Blocking::task_rows, tile_rows), row_tasks = (m + rows - 1) / rows;
+  const Index columns = Blocking::part(n, Blocking::task_columns, tile_columns),
               column_tasks = (n + columns - 1) / columns;
   // A panel of b that only one task reads is packed by that task, right before its use; others are packed beforehand.
   const bool pack_b = row_tasks > 1;
   T *a_copy = nullptr, *b_copy = nullptr;
   if (pack_a || pack_b) {
-    if (pack_a) set_copy_layout(depth, x.a, run);
-    const Index a_size = pack_a ? (m + Tile::rows - 1) / Tile::rows * run.a_block : 0;
-    T* const memory = scratch<T, 0>(a_size + (pack_b ? (n + Tile::columns) * depth : 0));
+    if (pack_a) set_copy_layout(tile_rows, depth, x.a, run);
+    const Index a_size = pack_a ? (m + tile_rows - 1) / tile_rows * run.a_block : 0;
+    T* const memory = scratch<T, 0>(a_size + (pack_b ? (n + tile_columns) * depth : 0));
     if (pack_a) a_copy = memory;
     if (pack_b) b_copy = memory + a_size;
     const Index a_blocks = pack_a ? row_tasks : 0, b_blocks = pack_b ? column_tasks : 0;
@@ -128,12 +128,14 @@ void gemm_slice(const Product<T>& x) {
     parallel_for(a_blocks + b_blocks, 8 * depth * ((pack_a ? m : 0) + (pack_b ? n : 0)), [&](Index block) {
       if (block < a_blocks) {
         const Index i = block * rows;
-        pack_rows(std::min(rows, m - i), depth, x.a.from(i, 0), a_copy + i / Tile::rows * run.a_block, run);
+        const Strided<T> from = x.a.from(i, 0);
+        kernels.pack_rows(std::min(rows, m - i), depth, &from, a_copy + i / tile_rows * run.a_block, &run);
       } else {
         const Index first = (block - a_blocks) * columns, last = std::min(n, first + columns);
-        for (Index j = first; j < last; j += Tile::columns) {
-          const Index here = std::min(Tile::columns, last - j);
-          pack_panel(depth, here, x.b.from(0, j), b_copy + j * depth, panel_step<T>(here));
+        for (Index j = first; j < last; j += tile_columns) {
+          const Index here = std::min(tile_columns, last - j);
+          const Strided<T> from = x.b.from(0, j);
+          kernels.pack_panel(depth, here, &from, b_copy + j * depth, kernels.panel_step(here));
         }
       }
     });
@@ -148,7 +150,7 @@ void gemm_slice(const Product<T>& x) {
     part.b = x.b.from(0, j);
     part.c = x.c + i * x.ldc + j;
     if (x.epilogue.bias) part.epilogue.bias = x.epilogue.bias + j;
-    const T* const a = pack_a ? a_copy + i / Tile::rows * run.a_block : x.a.from(i, 0).data;
+    const T* const a = pack_a ? a_copy + i / tile_rows * run.a_block : x.a.from(i, 0).data;
     gemm_task<T>(part, a, pack_b ? b_copy + j * depth : nullptr, task_run);
   });
 }
@@ -158,13 +160,15 @@ void gemm_slice(const Product<T>& x) {
 template <class T>
 void narrow_product(const Product<T>& x) {
   constexpr Index block_rows = 16;
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
   const Index dense =
       (x.k + 15) / 16 * 16;  // from row to row of the copies; they are made only of what is not dense along k
   const T* columns = x.b.data;
   Index column_step = x.b.column_stride;
   if (x.b.row_stride != 1) {
     T* const copy = scratch<T, 0>(x.n * dense);
-    pack_panel(x.n, x.k, x.b.transposed(), copy, dense);
+    const Strided<T> from = x.b.transposed();
+    kernels.pack_panel(x.n, x.k, &from, copy, dense);
     columns = copy;
     column_step = dense;
   }
@@ -173,12 +177,12 @@ void narrow_product(const Product<T>& x) {
     Strided<T> a = x.a.from(i, 0);
     if (a.column_stride != 1) {
       T* const copy = scratch<T, 1>(block_rows * dense);
-      pack_panel(rows, x.k, a, copy, dense);
+      kernels.pack_panel(rows, x.k, &a, copy, dense);
       a = {copy, dense, 1};
     }
     for (Index j = 0; j < x.n; ++j) {
       T sums[block_rows] = {};
-      dots(rows, x.k, a.data, a.row_stride, columns + j * column_step, sums);
+      kernels.dots(rows, x.k, a.data, a.row_stride, columns + j * column_step, sums);
       T* const out = x.c + i * x.ldc + j;
       if (x.accumulate)
         for (Index r = 0; r < rows; ++r) sums[r] += out[r * x.ldc];
@@ -196,8 +200,8 @@ template <class T>
 void gemm_default(const Product<T>& x) {
   if (x.m <= 0 || x.n <= 0) return;
   // From about ten steps along k for each column on, a sum of lanes costs less than the idle part of a vector.
-  if constexpr (RegisterTile<T>::width >= 4)
-    if (x.n <= RegisterTile<T>::width / 4 && x.k >= 10 * x.n) return narrow_product(x);
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  if (kernels.dots && x.n <= kernels.width / 4 && x.k >= 10 * x.n) return narrow_product(x);
   if (x.k <= Blocking::depth && x.m <= Blocking::pass && x.n <= Blocking::pass) return gemm_slice(x);
   const Index depth = std::max<Index>(1, Blocking::part(x.k, Blocking::depth, 4));
   for (Index i = 0; i < x.m; i += Blocking::pass)

@@ -1,9 +1,11 @@
 #pragma once
 // The innermost part of gemm: a tile of c held in registers, one template for every instruction set and scalar.
+// As all kernels, what is called on vectors here is always_inline, and compiled for a level by isa.hpp.
 
 #include <algorithm>
 #include <utility>
 
+#include "espalier/tensor/kernels/isa.hpp"
 #include "espalier/tensor/kernels/pack.hpp"
 
 namespace espalier::inline ESPALIER_ABI::kernels {
@@ -17,20 +19,20 @@ namespace detail {
 /// of AVX-512's (and AArch64's) 32 registers, 15 of the 16 of AVX2 and SSE2, and leave enough independent sums to hide
 /// the latency of a multiply-add (4 cycles, two a cycle). Two vectors of b halve the broadcasts of a, else the
 /// bottleneck.
-template <class T>
+template <class T, int Bytes>
 struct RegisterTile {
-  static constexpr Index width = pack<T>::size;
+  static constexpr Index width = pack<T, Bytes>::size;
   static constexpr Index columns = 2 * width;
 #if defined(__aarch64__)
   static constexpr int rows = 12;
 #else
-  static constexpr int rows = ESPALIER_VECTOR_BYTES == 64 ? 12 : 6;
+  static constexpr int rows = Bytes == 64 ? 12 : 6;
 #endif
   /// The rows left over are taken in tiles of 10, 8, 4, 2 and 1 rows: few kernels, and none computes rows that are not
   /// there.
   static constexpr int fewer(int than) { return than > 8 ? than - 2 : than > 4 ? 4 : than / 2; }
   /// A product of one or two rows forms the sums of more columns at once instead.
-  static constexpr int wide_rows = 2, wide_vectors = ESPALIER_VECTOR_BYTES == 64 ? 8 : 4;
+  static constexpr int wide_rows = 2, wide_vectors = Bytes == 64 ? 8 : 4;
 };
 
 /// What the tiles of one panel (and slice of k) have in common.
@@ -61,9 +63,8 @@ ESPALIER_INLINE void store_first(const Lanes& x, T* p, Index n) {
 }
 
 /// Adds the rows at `from` to a tile's sums. Of the last vector, `last` numbers exist.
-template <int Rows, int Vectors, class T, class Sums>
+template <int Rows, int Vectors, class Lanes, class T, class Sums>
 ESPALIER_INLINE void add(const T* from, Index step, Index last, Sums& sum) {
-  using Lanes = pack<T>;
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i, from += step) {
 #pragma GCC unroll 8
@@ -74,9 +75,9 @@ ESPALIER_INLINE void add(const T* from, Index step, Index last, Sums& sum) {
 }
 
 /// One tile. `columns` is more than Vectors - 1 vectors, at most Vectors.
-template <int Rows, int Vectors, class T>
+template <int Rows, int Vectors, int Bytes, class T>
 ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
-  using Lanes = pack<T>;
+  using Lanes = pack<T, Bytes>;
   using Vector = typename Lanes::vector;
   constexpr Index width = Lanes::size;
   // Rows are addressed from every fourth one: base + stride * {0, 1, 2, 3} needs three registers where a pointer for
@@ -104,9 +105,13 @@ ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
     for (int j = 0; j < Vectors; ++j) right[j] = Lanes::load(b + j * width).v;
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
-      const Lanes left(base[i / 4][i % 4 * row]);
+      const Lanes left = Lanes::repeat(base[i / 4] + i % 4 * row);
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) sum[i][j] = fma(left, Lanes(right[j]), Lanes(sum[i][j])).v;
+      for (int j = 0; j < Vectors; ++j) {
+        Lanes grown(sum[i][j]);
+        grown.add_product(left, Lanes(right[j]));
+        sum[i][j] = grown.v;
+      }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i += 4) base[i / 4] += step;
@@ -114,8 +119,8 @@ ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
   }
 
   const Index ldc = run.ldc, last = run.columns - (Vectors - 1) * width;
-  if (run.accumulate) add<Rows, Vectors>(c, ldc, last, sum);
-  if (run.bias) add<Rows, Vectors>(run.bias, Index{0}, last, sum);
+  if (run.accumulate) add<Rows, Vectors, Lanes>(c, ldc, last, sum);
+  if (run.bias) add<Rows, Vectors, Lanes>(run.bias, Index{0}, last, sum);
   if (run.activation == Activation::relu)
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i)
@@ -130,23 +135,27 @@ ESPALIER_INLINE void tile(const T* a, const T* b, T* c, const TileRun<T>& run) {
 }
 
 /// `count` tiles, one below the other.
-template <int Rows, int Vectors, class T>
-__attribute__((noinline)) void tile_column(Index count, const T* a, const T* b, T* c, const TileRun<T>& run) {
-  for (; count > 0; --count, a += run.a_block, c += Rows * run.ldc) tile<Rows, Vectors>(a, b, c, run);
-}
+template <int Rows, int Vectors>
+struct TileColumn {
+  template <int Bytes, class T>
+  ESPALIER_INLINE static void run(Index count, const T* a, const T* b, T* c, const TileRun<T>* of) {
+    for (; count > 0; --count, a += of->a_block, c += Rows * of->ldc) tile<Rows, Vectors, Bytes>(a, b, c, *of);
+  }
+};
 
 /// All rows of a panel: full tiles, then what is left over.
-template <int Vectors, int Rows, class T>
-ESPALIER_INLINE void tiles(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
+template <int Vectors, int Rows, int Bytes, class T>
+void tiles(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
+  constexpr bool full = Rows == RegisterTile<T, Bytes>::rows;
   if (rows >= Rows) {
-    const Index count = Rows == RegisterTile<T>::rows ? rows / Rows : 1;
-    tile_column<Rows, Vectors>(count, a, b, c, run);
+    const Index count = full ? rows / Rows : 1;
+    run_at<TileColumn<Rows, Vectors>, Bytes>(count, a, b, c, &run);
     rows -= count * Rows;
-    a += Rows == RegisterTile<T>::rows ? count * run.a_block : Rows * run.a_row;
+    a += full ? count * run.a_block : Rows * run.a_row;
     c += count * Rows * run.ldc;
   }
   if constexpr (Rows > 1) {
-    if (rows > 0) tiles<Vectors, RegisterTile<T>::fewer(Rows)>(rows, a, b, c, run);
+    if (rows > 0) tiles<Vectors, RegisterTile<T, Bytes>::fewer(Rows), Bytes>(rows, a, b, c, run);
   }
 }
 
@@ -164,9 +173,10 @@ ESPALIER_INLINE void fold(const Lanes& a, const Lanes& b, Lanes& out) {
 
 /// sums[i] = the dot product of row i of a and b, both dense: first each lane's own sum, then lanes are added, halves
 /// to halves. Writes four sums at a time: sums has room for a multiple of 4.
-template <class T>
-void dots(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums) {
-  using Lanes = pack<T>;
+struct Dots {
+template <int Bytes, class T>
+ESPALIER_INLINE static void run(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums) {
+  using Lanes = pack<T, Bytes>;
   constexpr int width = Lanes::size;
   static_assert(width >= 4);
   for (Index i = 0; i < rows; i += 4) {
@@ -192,6 +202,7 @@ void dots(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums) {
     pack<T, 4 * int(sizeof(T))>(__builtin_shufflevector(s0.v, s0.v, 0, 1, 2, 3)).store(sums + i);
   }
 }
+};
 
 }  // namespace detail
 }  // namespace espalier::inline ESPALIER_ABI::kernels

@@ -75,26 +75,28 @@ ESPALIER_INLINE void zip(const Vector& a, const Vector& b, Vector& out) {
 
 /// How a block of a transposed operand is turned round: `columns` columns of `rows` numbers each, in registers. With
 /// 64-byte vectors, too, it is done in 32 bytes, for which today's cores have more than one port to shuffle on.
-template <class T>
+template <class T, int Bytes>
 struct Transposer {
-  static constexpr int bytes = ESPALIER_VECTOR_BYTES >= 32 ? 32 : 16;
+  static constexpr int bytes = Bytes >= 32 ? 32 : 16;
   static constexpr int rows = 16 / int(sizeof(T)), columns = bytes / int(sizeof(T));
-  typedef typename pack<T>::lane_int vector __attribute__((vector_size(bytes)));  // integer shuffles have more ports
-  typedef float quarter __attribute__((vector_size(16)));
-  typedef float unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+  using Lanes = pack<T, bytes>;
+  typedef typename Lanes::lane_int vector __attribute__((vector_size(bytes)));  // integer shuffles have more ports
+  typedef typename Lanes::lane_int unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
 
   /// 16 bytes of one column, and the same of the one `rows` further: the columns come into order by loads, so that the
   /// shuffles can stay within 16 bytes.
   ESPALIER_INLINE static void load(const T* const* column, Index offset, vector& v) {
-    const quarter low = *reinterpret_cast<const unaligned*>(column[0] + offset);
-#if ESPALIER_VECTOR_BYTES >= 32
-    const quarter high = *reinterpret_cast<const unaligned*>(column[rows] + offset);
-    typedef float half __attribute__((vector_size(32)));
-    const half wide = __builtin_shufflevector(low, low, 0, 1, 2, 3, -1, -1, -1, -1);
-    v = reinterpret_cast<vector>(__builtin_ia32_vinsertf128_ps256(wide, high, 1));  // as one instruction, from memory
-#else
-    v = reinterpret_cast<vector>(low);
+    const auto& low = *reinterpret_cast<const unaligned*>(column[0] + offset);
+#if defined(__SSE2__)
+    if constexpr (bytes == 32) {  // by name, as compilers may load the second half apart
+      const auto& high = *reinterpret_cast<const unaligned*>(column[rows] + offset);
+      asm("{vmovups %1, %x0|vmovups %x0, %1}\n\t{vinsertf128 $1, %2, %t0, %t0|vinsertf128 %t0, %t0, %2, 1}"
+          : "=?x"(v)
+          : "m"(low), "m"(high));
+      return;
+    }
 #endif
+    __builtin_memcpy(&v, &low, 16);
   }
 
   /// dest[i * step + j] = column[j][offset + i].
@@ -117,32 +119,34 @@ struct Transposer {
       zip<true>(even_high, odd_high, out[3]);
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) pack<T, bytes>::from_bits(out[i]).store(dest + i * step);
+    for (int i = 0; i < rows; ++i) Lanes::from_bits(typename Lanes::integers(out[i])).store(dest + i * step);
   }
 };
 
 /// dest[p * step + j] = b(p, j) for p < depth, j < columns; step is a whole number of vectors, and what lies behind the
 /// last column is defined, but any number of b or 0: it only meets sums that are not stored.
-template <class T>
-void pack_panel(Index depth, Index columns, const Strided<T>& b, T* dest, Index step) {
+struct PackPanel {
+template <int Bytes, class T>
+ESPALIER_INLINE static void run(Index depth, Index columns, const Strided<T>* operand, T* dest, Index step) {
+  const Strided<T> b = *operand;
   if (b.column_stride == 1) {
-    constexpr Index width = pack<T>::size;
-    for (Index j = 0; j < columns; j += width) {
+    using Lanes = pack<T, Bytes>;
+    for (Index j = 0; j < columns; j += Lanes::size) {
       const T* from = b.data + j;
       T* to = dest + j;
       const Index here = columns - j;
-      if (here >= width)
-        for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) pack<T>::load(from).store(to);
+      if (here >= Lanes::size)
+        for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) Lanes::load(from).store(to);
       else
-        for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) pack<T>::load(from, here).store(to);
+        for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) Lanes::load(from, here).store(to);
     }
     return;
   }
-  using Block = Transposer<T>;
+  using Block = Transposer<T, Bytes>;
   for (Index j = 0; j < step; j += Block::columns) {
     T* to = dest + j;
     if (j >= columns) {
-      for (Index p = 0; p < depth; ++p, to += step) pack<T, Block::bytes>().store(to);
+      for (Index p = 0; p < depth; ++p, to += step) typename Block::Lanes().store(to);
       continue;
     }
     const T* column[Block::columns];
@@ -157,53 +161,97 @@ void pack_panel(Index depth, Index columns, const Strided<T>& b, T* dest, Index 
     }
   }
 }
+};
 
-/// From row to row of a packed panel of `columns` columns.
+/// How the tiles, `tile` rows each, read a where it lies.
 template <class T>
-Index panel_step(Index columns) {
-  return columns <= RegisterTile<T>::width ? RegisterTile<T>::width : RegisterTile<T>::columns;
-}
-
-/// How the tiles read a where it lies.
-template <class T>
-void set_layout(const Strided<T>& a, TileRun<T>& run) {
+void set_layout(Index tile, const Strided<T>& a, TileRun<T>& run) {
   run.a_row = a.row_stride;
   run.a_step = a.column_stride;
-  run.a_block = RegisterTile<T>::rows * a.row_stride;
+  run.a_block = tile * a.row_stride;
 }
 
-/// How they read the copy of pack_rows: rows stay rows, at a distance that is an odd number of cache lines (lines at a
+/// How they read the copy of PackRows: rows stay rows, at a distance that is an odd number of cache lines (lines at a
 /// power of two from each other would evict each other); a transposed operand is cut into pieces of a tile's rows.
 template <class T>
-void set_copy_layout(Index depth, const Strided<T>& a, TileRun<T>& run) {
-  constexpr Index line = 64 / Index(sizeof(T)), tile = RegisterTile<T>::rows;
+void set_copy_layout(Index tile, Index depth, const Strided<T>& a, TileRun<T>& run) {
+  constexpr Index line = 64 / Index(sizeof(T));
   const bool transposed = a.row_stride == 1;
   run.a_row = transposed ? 1 : ((depth + line - 1) / line | 1) * line;
   run.a_step = transposed ? tile : 1;
   run.a_block = tile * (transposed ? depth : run.a_row);
 }
 
-/// A dense copy of rows of a, in the layout that `run` describes.
-template <class T>
-void pack_rows(Index rows, Index depth, const Strided<T>& a, T* dest, const TileRun<T>& run) {
-  constexpr Index tile = RegisterTile<T>::rows;
-  if (run.a_row == 1) {
-    for (Index i = 0; i < rows; i += tile, dest += run.a_block) {
-      const T* from = a.data + i;
-      if (rows - i >= tile)
-        for (Index p = 0; p < depth; ++p) std::memcpy(dest + p * tile, from + p * a.column_stride, tile * sizeof(T));
-      else
-        for (Index p = 0; p < depth; ++p) std::copy_n(from + p * a.column_stride, rows - i, dest + p * tile);
-    }
-  } else {
-    for (Index i = 0; i < rows; ++i, dest += run.a_row) {
-      const T* from = a.data + i * a.row_stride;
-      if (a.column_stride == 1)
-        std::copy_n(from, depth, dest);
-      else
-        for (Index p = 0; p < depth; ++p) dest[p] = from[p * a.column_stride];
+/// A dense copy of rows of a, in the layout that `layout` describes.
+struct PackRows {
+  template <int Bytes, class T>
+  ESPALIER_INLINE static void run(Index rows, Index depth, const Strided<T>* operand, T* dest, const TileRun<T>* layout) {
+    constexpr Index tile = RegisterTile<T, Bytes>::rows;
+    const Strided<T> a = *operand;
+    if (layout->a_row == 1) {
+      for (Index i = 0; i < rows; i += tile, dest += layout->a_block) {
+        const T* from = a.data + i;
+        if (rows - i >= tile)
+          for (Index p = 0; p < depth; ++p) std::memcpy(dest + p * tile, from + p * a.column_stride, tile * sizeof(T));
+        else
+          for (Index p = 0; p < depth; ++p) std::copy_n(from + p * a.column_stride, rows - i, dest + p * tile);
+      }
+    } else {
+      for (Index i = 0; i < rows; ++i, dest += layout->a_row) {
+        const T* from = a.data + i * a.row_stride;
+        if (a.column_stride == 1)
+          std::copy_n(from, depth, dest);
+        else
+          for (Index p = 0; p < depth; ++p) dest[p] = from[p * a.column_stride];
+      }
     }
   }
+};
+
+/// What gemm needs of one level: the shape of its tile, and its compiled kernels. The code around them is compiled once.
+template <class T>
+struct GemmKernels {
+  using Tiles = void (*)(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run);
+
+  Index width, tile_rows, wide_rows, wide_columns;
+  Tiles one, two, wide;  // of panels of one, two and wide_columns / width vectors
+  void (*pack_panel)(Index depth, Index columns, const Strided<T>* b, T* dest, Index step);
+  void (*pack_rows)(Index rows, Index depth, const Strided<T>* a, T* dest, const TileRun<T>* layout);
+  void (*dots)(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums);  // null for vectors of less than 4
+
+  Index tile_columns() const { return 2 * width; }
+  /// From row to row of a packed panel of `columns` columns.
+  Index panel_step(Index columns) const { return columns <= width ? width : 2 * width; }
+};
+
+template <class T, int Bytes>
+constexpr GemmKernels<T> make_gemm_kernels() {
+  using Tile = RegisterTile<T, Bytes>;
+  GemmKernels<T> made{Tile::width,
+                      Tile::rows,
+                      Tile::wide_rows,
+                      Tile::wide_vectors * Tile::width,
+                      &tiles<1, Tile::rows, Bytes, T>,
+                      &tiles<2, Tile::rows, Bytes, T>,
+                      &tiles<Tile::wide_vectors, Tile::wide_rows, Bytes, T>,
+                      entry<PackPanel, Bytes, Index, Index, const Strided<T>*, T*, Index>(),
+                      entry<PackRows, Bytes, Index, Index, const Strided<T>*, T*, const TileRun<T>*>(),
+                      nullptr};
+  if constexpr (Tile::width >= 4) made.dots = entry<Dots, Bytes, Index, Index, const T*, Index, const T*, T*>();
+  return made;
+}
+template <class T, int Bytes>
+inline constexpr GemmKernels<T> gemm_kernels_at = make_gemm_kernels<T, Bytes>();
+
+/// Those of the level in use.
+template <class T>
+ESPALIER_INLINE const GemmKernels<T>& gemm_kernels() {
+#if defined(ESPALIER_DISPATCH)
+  const Isa level = isa();
+  if (level == Isa::avx2) return gemm_kernels_at<T, 32>;
+  if (level == Isa::avx512) return gemm_kernels_at<T, 64>;
+#endif
+  return gemm_kernels_at<T, ESPALIER_VECTOR_BYTES>;
 }
 
 }  // namespace detail

@@ -29,7 +29,9 @@ ESPALIER_INLINE P polynomial(const P&, T c) {
 }
 template <class P, class T, class... Rest>
 ESPALIER_INLINE P polynomial(const P& x, T c0, Rest... rest) {
-  return fma(x, polynomial(x, rest...), P(c0));
+  P sum = polynomial(x, rest...);
+  sum.multiply_add(x, P(c0));
+  return sum;
 }
 
 /// The constants of a binary format.
@@ -56,31 +58,23 @@ inline constexpr T rounder = T(3LL << (FloatTraits<T>::mantissa_bits - 1));
 
 template <class P, class Int>
 ESPALIER_INLINE P bit_constant(Int bits) {
-  return P::from_bits(static_cast<typename P::lane_int>(bits) + typename P::int_vector{});
-}
-
-/// a + b on bit patterns, where those of NaN may wrap.
-template <class Int, class Vector>
-ESPALIER_INLINE Vector wrapping_add(const Vector& a, const Vector& b) {
-  typedef std::make_unsigned_t<Int> unsigned_vector __attribute__((vector_size(sizeof(Vector))));
-  return reinterpret_cast<Vector>(reinterpret_cast<unsigned_vector>(a) + reinterpret_cast<unsigned_vector>(b));
+  return P::from_bits(static_cast<typename P::lane_int>(bits));
 }
 
 /// 2^n for integers n whose power is a normal number.
 template <class T, int B>
 ESPALIER_INLINE pack<T, B> power_of_two(const pack<T, B>& n) {
   using P = pack<T, B>;
-  const typename P::int_vector shifted = (n + rounder<T>).bits() << FloatTraits<T>::mantissa_bits;
-  return P::from_bits(wrapping_add<typename P::lane_int>(shifted, P(1).bits()));
+  return P::from_bits(((n + rounder<T>).bits() << FloatTraits<T>::mantissa_bits) + P(1).bits());
 }
 /// x * 2^n, rounded once, also where 2^n alone would overflow or underflow.
 template <class T, int B>
 ESPALIER_INLINE pack<T, B> scale(const pack<T, B>& x, const pack<T, B>& n) {
-#if defined(__AVX512F__)
+#if defined(__SSE2__)
   if constexpr (B == 64) {
     pack<T, B> r;
-    if constexpr (sizeof(T) == 4) asm("vscalefps {%2, %1, %0|%0, %1, %2}" : "=v"(r.v) : "v"(x.v), "v"(n.v));
-    if constexpr (sizeof(T) == 8) asm("vscalefpd {%2, %1, %0|%0, %1, %2}" : "=v"(r.v) : "v"(x.v), "v"(n.v));
+    if constexpr (sizeof(T) == 4) asm("vscalefps {%2, %1, %0|%0, %1, %2}" : "=?v"(r.v) : "?v"(x.v), "?v"(n.v));
+    if constexpr (sizeof(T) == 8) asm("vscalefpd {%2, %1, %0|%0, %1, %2}" : "=?v"(r.v) : "?v"(x.v), "?v"(n.v));
     return r;
   }
 #endif
@@ -119,14 +113,11 @@ ESPALIER_INLINE Significand<T, B> significand(const pack<T, B>& u) {
   using P = pack<T, B>;
   using F = FloatTraits<T>;
   using lane_int = typename P::lane_int;
-  typedef std::make_unsigned_t<lane_int> unsigned_vector __attribute__((vector_size(B)));
   const lane_int mantissa = (lane_int(1) << F::mantissa_bits) - 1, one = lane_int(F::bias) << F::mantissa_bits;
   const T offset = T(lane_int(1) << F::mantissa_bits);  // integers below it, put into its mantissa, are added to it
-  const auto bits = wrapping_add<lane_int>(u.bits(), (one - F::sqrt_half) + typename P::int_vector{});
-  const auto exponent =
-      reinterpret_cast<typename P::int_vector>(reinterpret_cast<unsigned_vector>(bits) >> F::mantissa_bits);
+  const auto bits = u.bits() + (one - F::sqrt_half);
   return {P::from_bits((bits & mantissa) + F::sqrt_half) - T(1),
-          P::from_bits(exponent | P(offset).bits()) - (offset + T(F::bias))};
+          P::from_bits((bits >> F::mantissa_bits) | P(offset).bits()) - (offset + T(F::bias))};
 }
 /// log1p(f) + e ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1).
 template <class T, int B>
@@ -154,7 +145,7 @@ ESPALIER_INLINE pack<T, B> log_limits(const pack<T, B>& u, const pack<T, B>& x, 
   using P = pack<T, B>;
   using F = FloatTraits<T>;
   const P rest = select(u == P(), -bit_constant<P>(F::infinity), select(u < P(), bit_constant<P>(F::nan), x));
-  return select(typename P::mask((u.bits() > 0) & (u.bits() < F::infinity)), y, rest);
+  return select((u.bits() > 0) & (u.bits() < F::infinity), y, rest);
 }
 /// log1p for x > -1, finite (or NaN).
 template <class T, int B>

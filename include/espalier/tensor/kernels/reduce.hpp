@@ -10,90 +10,112 @@ namespace espalier::inline ESPALIER_ABI::kernels {
 /// Elements that are summed in T before the sum goes on in double.
 inline constexpr Index sum_block = 1024;
 
+namespace detail {
+
+struct SumOf {
+  template <int Bytes, class T, class F, class... P>
+  ESPALIER_INLINE static double run(Index n, F f, const T* x, const P*... more) {
+    using V = pack<T, Bytes>;
+    double total = 0;
+    for (Index start = 0; start < n; start += sum_block) {
+      const Index end = std::min(n, start + sum_block);
+      V s0, s1, s2, s3;
+      Index i = start;
+      for (; i + 4 * V::size <= end; i += 4 * V::size) {
+        s0 += f(V::load(x + i), V::load(more + i)...);
+        s1 += f(V::load(x + i + V::size), V::load(more + i + V::size)...);
+        s2 += f(V::load(x + i + 2 * V::size), V::load(more + i + 2 * V::size)...);
+        s3 += f(V::load(x + i + 3 * V::size), V::load(more + i + 3 * V::size)...);
+      }
+      for (; i + V::size <= end; i += V::size) s0 += f(V::load(x + i), V::load(more + i)...);
+      if (i < end) {  // padded lanes are selected away: f(0) need not be 0
+        V tail = f(V::load(x + i, end - i), V::load(more + i, end - i)...);
+        alignas(64) T lanes[V::size] = {};
+        tail.store(lanes, end - i);
+        s1 += V::load(lanes);
+      }
+      total += static_cast<double>(sum((s0 + s1) + (s2 + s3)));
+    }
+    return total;
+  }
+};
+template <class T, class F, class... P>
+[[gnu::noinline]] double sum_here(Index n, const F& f, const T* x, const P*... more) {
+  return SumOf::run<ESPALIER_VECTOR_BYTES>(n, f, x, more...);
+}
+
+}  // namespace detail
+
 /// Sum of f(x[i]...) over i, f on packs.
 template <class T, class F, class... P>
-__attribute__((noinline)) double sum_of(Index n, const F& f, const T* x, const P*... more) {
-  using V = pack<T>;
-  double total = 0;
-  for (Index start = 0; start < n; start += sum_block) {
-    const Index end = std::min(n, start + sum_block);
-    V s0, s1, s2, s3;
-    Index i = start;
-    for (; i + 4 * V::size <= end; i += 4 * V::size) {
-      s0 += f(V::load(x + i), V::load(more + i)...);
-      s1 += f(V::load(x + i + V::size), V::load(more + i + V::size)...);
-      s2 += f(V::load(x + i + 2 * V::size), V::load(more + i + 2 * V::size)...);
-      s3 += f(V::load(x + i + 3 * V::size), V::load(more + i + 3 * V::size)...);
-    }
-    for (; i + V::size <= end; i += V::size) s0 += f(V::load(x + i), V::load(more + i)...);
-    if (i < end) {  // padded lanes are selected away: f(0) need not be 0
-      V tail = f(V::load(x + i, end - i), V::load(more + i, end - i)...);
-      alignas(64) T lanes[V::size] = {};
-      tail.store(lanes, end - i);
-      s1 += V::load(lanes);
-    }
-    total += static_cast<double>(sum((s0 + s1) + (s2 + s3)));
-  }
-  return total;
+ESPALIER_INLINE double sum_of(Index n, const F& f, const T* x, const P*... more) {
+  if constexpr (EveryIsa<F>) return dispatch<detail::SumOf>(n, f, x, more...);
+  else return detail::sum_here(n, f, x, more...);
 }
 
 template <class T>
 double sum(Index n, const T* x) {
-  return sum_of(n, [](const auto& a) { return a; }, x);
+  return sum_of(n, [](const auto& a) __attribute__((always_inline)) { return a; }, x);
 }
 template <class T>
 double dot(Index n, const T* x, const T* y) {
-  return sum_of(n, [](const auto& a, const auto& b) { return a * b; }, x, y);
+  return sum_of(n, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a * b; }, x, y);
 }
+
+namespace detail {
+
+inline constexpr Index column_rows = 64, column_most = 64 * column_rows;
+
+struct ColumnSums {
+  template <int Bytes, class T, class Sum>
+  ESPALIER_INLINE static void run(Index m, Index n, Sum* y, const T* x) {
+    using V = pack<T, Bytes>;
+    for (Index j = 0; j < n; j += V::size) {
+      const Index width = std::min<Index>(V::size, n - j);
+      const bool whole = width == V::size;
+      const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, width); };
+      V total;
+      double totals[V::size] = {};
+      alignas(64) T lanes[V::size];
+      for (Index i = 0; i < m;) {
+        const Index end = std::min(m, i + column_rows);
+        V s0, s1;
+        for (; i + 2 <= end; i += 2) {
+          const T* p = x + i * n + j;
+          s0 += load(p);
+          s1 += load(p + n);
+        }
+        if (i < end) s0 += load(x + i++ * n + j);
+        total += s0 + s1;
+        if (m > column_most && (i % column_most == 0 || i == m)) {
+          total.store(lanes);
+          for (int k = 0; k < V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
+          total = V();
+        }
+      }
+      if constexpr (std::is_same_v<Sum, T>) {
+        if (m <= column_most) {
+          if (whole) (V::load(y + j) + total).store(y + j);
+          else (V::load(y + j, width) + total).store(y + j, width);
+          continue;
+        }
+      } else if (m <= column_most) {
+        total.store(lanes);
+        for (int k = 0; k < V::size; ++k) totals[k] = static_cast<double>(lanes[k]);
+      }
+      for (Index k = 0; k < width; ++k) y[j + k] += static_cast<Sum>(totals[k]);
+    }
+  }
+};
+
+}  // namespace detail
 
 /// y[j] += sum over i of x[i * n + j], i in [0, m): rows are added in blocks of 64, so that rounding grows slowly, and beyond
 /// 4,096 rows the sum goes on in double. Sum is T or double.
 template <class T, class Sum>
-__attribute__((noinline)) void add_column_sums(Index m, Index n, Sum* y, const T* x) {
-  using V = pack<T>;
-  constexpr Index rows = 64, most = 64 * rows;
-  if (n == 1) {
-    *y += static_cast<Sum>(sum(m, x));
-    return;
-  }
-  for (Index j = 0; j < n; j += V::size) {
-    const Index width = std::min<Index>(V::size, n - j);
-    const bool whole = width == V::size;
-    V total;
-    double totals[V::size] = {};
-    for (Index i = 0; i < m;) {
-      const Index end = std::min(m, i + rows);
-      V s0, s1;
-      for (; i + 2 <= end; i += 2) {
-        const T* p = x + i * n + j;
-        s0 += whole ? V::load(p) : V::load(p, width);
-        s1 += whole ? V::load(p + n) : V::load(p + n, width);
-      }
-      if (i < end) {
-        const T* p = x + i++ * n + j;
-        s0 += whole ? V::load(p) : V::load(p, width);
-      }
-      total += s0 + s1;
-      if (m > most && (i % most == 0 || i == m)) {
-        alignas(64) T lanes[V::size];
-        total.store(lanes);
-        for (int k = 0; k < V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
-        total = V();
-      }
-    }
-    if constexpr (std::is_same_v<Sum, T>) {
-      if (m <= most) {
-        if (whole) (V::load(y + j) + total).store(y + j);
-        else (V::load(y + j, width) + total).store(y + j, width);
-        continue;
-      }
-    } else if (m <= most) {
-      alignas(64) T lanes[V::size];
-      total.store(lanes);
-      for (int k = 0; k < V::size; ++k) totals[k] = static_cast<double>(lanes[k]);
-    }
-    for (Index k = 0; k < width; ++k) y[j + k] += static_cast<Sum>(totals[k]);
-  }
+void add_column_sums(Index m, Index n, Sum* y, const T* x) {
+  if (n == 1) *y += static_cast<Sum>(sum(m, x));
+  else dispatch<detail::ColumnSums>(m, n, y, x);
 }
 
 namespace detail {

@@ -22,8 +22,7 @@ double exp_shifted(Index n, const T* x, T* y, T& top) {
     std::transform(x, x + n, y, [top](T v) { return top > 0 && v == top ? T(1) : T(0); });
     return static_cast<double>(tops);
   }
-  const pack<T> shift(top);
-  map(n, y, [&](const auto& v) { return exp(v - shift); }, x);
+  map(n, y, [top](const auto& v) __attribute__((always_inline)) { return exp(v - top); }, x);
   return sum(n, y);
 }
 
@@ -34,8 +33,8 @@ void softmax(Index m, Index n, const T* x, T* y) {
   parallel_for(m, m * n * 16, [&](Index i) {
     T top;
     const double total = exp_shifted(n, x + i * n, y + i * n, top);
-    const pack<T> scale(total == 0 ? T(0) : static_cast<T>(1 / total));
-    map(n, y + i * n, [&](const auto& v) { return v * scale; }, static_cast<const T*>(y + i * n));
+    const T scale = total == 0 ? T(0) : static_cast<T>(1 / total);
+    map(n, y + i * n, [scale](const auto& v) __attribute__((always_inline)) { return v * scale; }, static_cast<const T*>(y + i * n));
   });
 }
 
@@ -65,8 +64,7 @@ void log_softmax(Index m, Index n, const T* x, T* y) {
                      [share](T v) { return v > 0 ? share : -std::numeric_limits<T>::infinity(); });
       continue;
     }
-    const pack<T> shift(lse);
-    map(n, y + i * n, [&](const auto& v) { return v - shift; }, x + i * n);
+    map(n, y + i * n, [lse](const auto& v) __attribute__((always_inline)) { return v - lse; }, x + i * n);
   }
 }
 
@@ -75,8 +73,8 @@ template <class T>
 void softmax_backward(Index rows, Index m, Index n, const T* g, const T* y, T* dx) {
   for (Index i = 0; i < rows * m; ++i) {
     const T* p = y + i % m * n;
-    const pack<T> mean(static_cast<T>(dot(n, g + i * n, p)));
-    map(n, dx + i * n, [&](const auto& a, const auto& b) { return b * (a - mean); }, g + i * n, p);
+    const T mean = static_cast<T>(dot(n, g + i * n, p));
+    map(n, dx + i * n, [mean](const auto& a, const auto& b) __attribute__((always_inline)) { return b * (a - mean); }, g + i * n, p);
   }
 }
 
