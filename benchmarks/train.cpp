@@ -1,57 +1,19 @@
 // train/*: a whole step (forward, backward, Adam) of program 02's kind against the same arithmetic by hand.
 // infer/*: one sample through the trained model. op/overhead: what recording costs beyond the kernel.
 
-#include "espalier/model/multi_task_model.hpp"
-#include "espalier/multitask/objective.hpp"
-#include "espalier/optim/adam.hpp"
 #include "hand_loop.hpp"
 #include "measure.hpp"
+#include "step.hpp"
 
 using namespace espalier;
 
 namespace {
 
-struct Case {
-  const char* name;
-  std::vector<int> trunk;
-  int heads, batch, calls;
-};
-
-MultiTaskModel<float> make_model(const Case& c, Rng& rng) {
-  std::vector<AnyModule<float>> layers;
-  for (std::size_t i = 0; i + 1 < c.trunk.size(); ++i) {
-    layers.emplace_back(Linear{c.trunk[i], c.trunk[i + 1], rng});
-    if (i + 2 < c.trunk.size()) layers.emplace_back(ReLU{});
-  }
-  std::vector<Named<AnyModule<float>>> heads;
-  for (int k = 0; k < c.heads; ++k) heads.push_back({"task" + std::to_string(k), Linear{c.trunk.back(), 1, rng}});
-  return MultiTaskModel<float>{{.trunk = Sequential<float>(std::move(layers)), .heads = std::move(heads)}};
-}
-
 void train(bench::Report& report, const Case& c) {
   if (!report.wants(c.name)) return;
-  Rng rng{0};
-  auto model = make_model(c, rng);
-  std::vector<Named<TaskLoss<float>>> losses;
-  Targets<float> targets;
-  for (int k = 0; k < c.heads; ++k) {
-    losses.push_back({"task" + std::to_string(k), MSE{}});
-    targets.add("task" + std::to_string(k), Tensor<float>::normal({c.batch, 1}, rng));
-  }
-  MultiObjective<float> objective(std::move(losses));
-  Adam optimizer{parameters(model), {.lr = 1e-3}};
-  const Tensor<float> x = Tensor<float>::normal({c.batch, c.trunk[0]}, rng);
-  std::uint64_t epoch = 0;
+  TrainingStep step(c);
   hand::Loop loop(c.trunk, c.heads, c.batch);
-  const auto [ours, theirs] = bench::alternate(
-      c.calls,
-      [&] {
-        Pass pass{rng, epoch++};
-        const auto values = objective(model(x, pass), targets);
-        objective.backward(values);
-        optimizer.step();
-      },
-      [&] { loop.step(); });
+  const auto [ours, theirs] = bench::alternate(c.calls, step, [&] { loop.step(); });
   report.add({c.name, "us", ours * 1e6, theirs * 1e6, "hand-written Eigen loop"});
 }
 

@@ -17,22 +17,33 @@
 #define ESPALIER_VERSION_MINOR 1
 #define ESPALIER_VERSION_PATCH 0
 
+// A unit may take another engine for its matrix products (tensor/kernels/gemm.hpp), which is part of the tag as well.
+#if defined(ESPALIER_GEMM_BLAS) && defined(ESPALIER_GEMM_ONEDNN)
+#error "ESPALIER_GEMM_BLAS and ESPALIER_GEMM_ONEDNN are both defined; matrix products have one engine"
+#elif defined(ESPALIER_GEMM_BLAS)
+#define ESPALIER_TAGGED(isa) v0_##isa##_blas
+#elif defined(ESPALIER_GEMM_ONEDNN)
+#define ESPALIER_TAGGED(isa) v0_##isa##_onednn
+#else
+#define ESPALIER_TAGGED(isa) v0_##isa
+#endif
+
 // ESPALIER_VECTOR_BYTES: the vectors of code that is compiled once. ESPALIER_DISPATCH: there are other levels as well.
 #if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
-#define ESPALIER_ABI v0_avx512
+#define ESPALIER_ABI ESPALIER_TAGGED(avx512)
 #define ESPALIER_VECTOR_BYTES 64
 #elif defined(__AVX2__) && defined(__FMA__)
-#define ESPALIER_ABI v0_avx2
+#define ESPALIER_ABI ESPALIER_TAGGED(avx2)
 #define ESPALIER_VECTOR_BYTES 32
 #elif defined(__SSE2__) && defined(__x86_64__)
-#define ESPALIER_ABI v0_x86
+#define ESPALIER_ABI ESPALIER_TAGGED(x86)
 #define ESPALIER_VECTOR_BYTES 16
 #define ESPALIER_DISPATCH 1
 #elif defined(__SSE2__)
-#define ESPALIER_ABI v0_sse2
+#define ESPALIER_ABI ESPALIER_TAGGED(sse2)
 #define ESPALIER_VECTOR_BYTES 16
 #else
-#define ESPALIER_ABI v0_portable
+#define ESPALIER_ABI ESPALIER_TAGGED(portable)
 #define ESPALIER_VECTOR_BYTES 16
 #endif
 

@@ -60,7 +60,7 @@ TEMPLATE_TEST_CASE("map applies a function at every length", "[fast]", float, do
   for (const Index n : {Index{0}, Index{1}, width - 1, width, width + 1, 3 * width + 1, block - 1, block, block + 1, 3 * block + 5}) {
     const std::vector<T> a = numbers<T>(n, rng), b = numbers<T>(n, rng);
     std::vector<T> y(index(n + 1), T(77));
-    kernels::map(n, y.data(), [](const auto& p, const auto& q) { return p - q; }, a.data(), b.data());
+    kernels::map(n, y.data(), [](const auto& p, const auto& q) __attribute__((always_inline)) { return p - q; }, a.data(), b.data());
     for (Index i = 0; i < n; ++i) REQUIRE(y[index(i)] == a[index(i)] - b[index(i)]);
     CHECK(y[index(n)] == 77);  // nothing is written beyond the end
   }
@@ -70,7 +70,7 @@ TEST_CASE("map may write over its input", "[fast]") {
   Rng rng{2};
   const std::vector<float> x = numbers<float>(20001, rng);
   std::vector<float> y = x;
-  kernels::map(Index{20001}, y.data(), [](const auto& v) { return v + v; }, static_cast<const float*>(y.data()));
+  kernels::map(Index{20001}, y.data(), [](const auto& v) __attribute__((always_inline)) { return v + v; }, static_cast<const float*>(y.data()));
   for (std::size_t i = 0; i < x.size(); ++i) REQUIRE(y[i] == 2 * x[i]);
 }
 
@@ -91,7 +91,7 @@ TEST_CASE("broadcasts agree with a loop over elements for 2,000 pairs of shapes"
     INFO(shape_a.text() << " and " << shape_b.text());
     const std::vector<float> a = numbers<float>(shape_a.size(), rng), b = numbers<float>(shape_b.size(), rng);
     std::vector<float> y(index(out.size() + 1), 77), z = y;
-    kernels::broadcast_map(out, y.data(), [](const auto& p, const auto& q) { return p - q; }, shape_a, a.data(), shape_b, b.data());
+    kernels::broadcast_map(out, y.data(), [](const auto& p, const auto& q) __attribute__((always_inline)) { return p - q; }, shape_a, a.data(), shape_b, b.data());
     kernels::expand(out, z.data(), shape_a, a.data());
     bool same = y.back() == 77 && z.back() == 77;
     for (Index i = 0; i < out.size(); ++i) {
@@ -107,7 +107,7 @@ TEST_CASE("a broadcast row longer than the buffer for constants is whole", "[fas
   for (const Index n : {Index{511}, Index{512}, Index{513}, Index{1500}}) {
     const std::vector<float> a = numbers<float>(3, rng), b = numbers<float>(n, rng);
     std::vector<float> y(index(3 * n));
-    kernels::broadcast_map({3, n}, y.data(), [](const auto& p, const auto& q) { return p - q; }, {3, 1}, a.data(), {n}, b.data());
+    kernels::broadcast_map({3, n}, y.data(), [](const auto& p, const auto& q) __attribute__((always_inline)) { return p - q; }, {3, 1}, a.data(), {n}, b.data());
     for (Index i = 0; i < 3; ++i)
       for (Index j = 0; j < n; ++j) REQUIRE(y[index(i * n + j)] == a[index(i)] - b[index(j)]);
   }
@@ -116,7 +116,7 @@ TEST_CASE("a broadcast row longer than the buffer for constants is whole", "[fas
 TEST_CASE("a broadcast constant keeps its sign of zero and its NaN", "[fast]") {
   const float a[] = {1, 1, 1}, b[] = {0.0f, -0.0f, std::nanf(""), 2};
   float y[12];
-  kernels::broadcast_map({4, 3}, y, [](const auto& p, const auto& q) { return p / q; }, {3}, a, {4, 1}, b);
+  kernels::broadcast_map({4, 3}, y, [](const auto& p, const auto& q) __attribute__((always_inline)) { return p / q; }, {3}, a, {4, 1}, b);
   CHECK(y[0] == HUGE_VALF);
   CHECK(y[3] == -HUGE_VALF);
   CHECK(std::isnan(y[6]));
@@ -129,8 +129,8 @@ TEST_CASE("elementwise work has the same bits for every number of threads", "[fa
   const std::vector<float> x = numbers<float>(rows * columns, rng), b = numbers<float>(columns, rng);
   CHECK(support::same_for_all_threads([&] {
     std::vector<float> y(x.size());
-    kernels::map(rows * columns, y.data(), [](const auto& v) { return v * v + v; }, x.data());
-    kernels::broadcast_map({rows, columns}, y.data(), [](const auto& p, const auto& q) { return p / q; }, {rows, columns}, y.data(),
+    kernels::map(rows * columns, y.data(), [](const auto& v) __attribute__((always_inline)) { return v * v + v; }, x.data());
+    kernels::broadcast_map({rows, columns}, y.data(), [](const auto& p, const auto& q) __attribute__((always_inline)) { return p / q; }, {rows, columns}, y.data(),
                            {columns}, b.data());
     return y;
   }));

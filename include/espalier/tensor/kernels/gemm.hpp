@@ -1,6 +1,7 @@
 #pragma once
 // gemm: the one matrix product. c = a b (+ c) (+ bias) (activation), operands by strides, so that a transpose is a pair
-// of swapped strides; the engine behind it may be exchanged at build time (this one needs nothing but headers).
+// of swapped strides. The engine here needs nothing but headers; BLAS or oneDNN take its place where ESPALIER_GEMM_BLAS or
+// ESPALIER_GEMM_ONEDNN is defined (CMake: ESPALIER_GEMM), and leave to it what they cannot say. What follows is about this one.
 //
 // Bits. An element of c is a chain of fused multiply-adds along k, cut into slices of equal length whose sums are added
 // in order. The slices follow from k alone, and vectors run along the columns of c, so that no path, tail, block or
@@ -16,8 +17,14 @@
 // next to nothing.
 
 #include "espalier/core/parallel.hpp"
+#include "espalier/tensor/kernels/elementwise.hpp"
 #include "espalier/tensor/kernels/gemm_micro.hpp"
 #include "espalier/tensor/kernels/gemm_pack.hpp"
+#if defined(ESPALIER_GEMM_BLAS)
+#include "espalier/tensor/kernels/gemm_blas.hpp"
+#elif defined(ESPALIER_GEMM_ONEDNN)
+#include "espalier/tensor/kernels/gemm_onednn.hpp"
+#endif
 
 namespace espalier::inline ESPALIER_ABI::kernels {
 
@@ -195,6 +202,20 @@ void narrow_product(const Product<T>& x) {
   });
 }
 
+#if defined(ESPALIER_GEMM_BLAS) || defined(ESPALIER_GEMM_ONEDNN)
+/// The epilogue, where the engine has none.
+template <class T>
+void finish(Index m, Index n, T* c, Index ldc, const Epilogue<T>& epilogue) {
+  const auto add = [](const auto& x, const auto& b) __attribute__((always_inline)) { return x + b; };
+  const auto bend = [](const auto& x) __attribute__((always_inline)) { return relu(x); };
+  for (Index i = 0; i < m && (epilogue.bias || epilogue.activation == Activation::relu); ++i, c += ldc) {
+    const T* const row = c;
+    if (epilogue.bias) map_block(n, c, add, row, epilogue.bias);
+    if (epilogue.activation == Activation::relu) map_block(n, c, bend, row);
+  }
+}
+#endif
+
 /// The engine that needs nothing but headers.
 template <class T>
 void gemm_default(const Product<T>& x) {
@@ -223,6 +244,10 @@ void gemm_default(const Product<T>& x) {
 template <class T>
 ESPALIER_INLINE void gemm(Index m, Index n, Index k, Strided<T> a, Strided<T> b, T* c, Index ldc,
                           bool accumulate = false, Epilogue<T> epilogue = {}) {
+#if defined(ESPALIER_GEMM_BLAS) || defined(ESPALIER_GEMM_ONEDNN)
+  if (m <= 0 || n <= 0) return;
+  if (detail::engine_gemm<T>(m, n, k, a, b, c, ldc, accumulate)) return detail::finish(m, n, c, ldc, epilogue);
+#endif
   detail::gemm_default(detail::Product<T>{m, n, k, a, b, c, ldc, accumulate, epilogue});
 }
 

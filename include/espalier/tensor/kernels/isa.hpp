@@ -42,7 +42,8 @@ constexpr std::string_view isa_name(Isa isa) {
   for (Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512})
     if (wanted == isa_name(isa)) {
       if (isa > best)
-        fail("ESPALIER_ISA: the environment asks for ", wanted, ", and this machine has ", isa_name(best), " at most");
+        fail("ESPALIER_ISA: the environment asks for ", wanted, ", and this machine has ", isa_name(best),
+             " at most; unset it, or name a level that the machine has");
       return isa;
     }
   fail("ESPALIER_ISA: the environment says '", wanted, "'; it must be sse2, avx2 or avx512");

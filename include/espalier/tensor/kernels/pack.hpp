@@ -58,12 +58,12 @@ ESPALIER_INLINE void fill(Vector& v, T value) {
 }
 
 /// -1 n times from switch_on + size - n on, then zeros.
-template <class Int, int size>
+template <class Int, std::size_t size>
 inline constexpr auto switch_on = [] {
   struct {
     Int lane[2 * size] = {};
   } made;
-  for (int i = 0; i < size; ++i) made.lane[i] = -1;
+  for (std::size_t i = 0; i < size; ++i) made.lane[i] = -1;
   return made;
 }();
 
@@ -403,7 +403,7 @@ struct pack {
   /// True in the first n lanes.
   ESPALIER_INLINE static mask first(Index n) {
     typedef lane_int from __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
-    const int_vector lanes = *reinterpret_cast<const from*>(detail::switch_on<lane_int, size>.lane + size - n);
+    const int_vector lanes = *reinterpret_cast<const from*>(detail::switch_on<lane_int, std::size_t{size}>.lane + size - n);
     return mask(lanes);
   }
   using lane_mask = std::conditional_t<sizeof(T) == 4, unsigned short, unsigned char>;  // AVX-512's, at 64 bytes
