@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ namespace bench {
 inline double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+/// Of this process.
+inline double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 struct Line {
   std::string name, unit;
@@ -70,12 +74,12 @@ class Report {
 
 /// Seconds per call of a and of b: rounds of `calls` calls, the two in turn, the median round of each.
 template <class A, class B>
-std::pair<double, double> alternate(int calls, A&& a, B&& b, int rounds = 31) {
+std::pair<double, double> alternate(int calls, A&& a, B&& b, int rounds = 31, double (*clock)() = seconds) {
   std::vector<double> ta, tb;
-  const auto time = [calls](auto&& f) {
-    const double start = seconds();
+  const auto time = [calls, clock](auto&& f) {
+    const double start = clock();
     for (int i = 0; i < calls; ++i) f();
-    return (seconds() - start) / calls;
+    return (clock() - start) / calls;
   };
   time(a), time(b);
   for (int r = 0; r < rounds; ++r) {

@@ -1,6 +1,8 @@
 // train/*: a whole step (forward, backward, Adam) of program 02's kind against the same arithmetic by hand.
-// infer/*: one sample through the trained model. op/overhead: what recording costs beyond the kernel.
+// infer/*: one sample through the trained model. op/overhead: what recording costs beyond the kernel. progress/step: a Trainer
+// that shows a bar against one that shows nothing.
 
+#include "espalier/train/trainer.hpp"
 #include "hand_loop.hpp"
 #include "measure.hpp"
 #include "step.hpp"
@@ -36,6 +38,32 @@ void infer(bench::Report& report) {
         sink = (w3 * (w2 * h))(0);
       });
   report.add({"infer/seed", "us", ours * 1e6, theirs * 1e6, "fixed-size Eigen, no biases"});
+}
+
+/// A Trainer's step on a small model, with a bar and without: the smaller a step, the more a bar would weigh. In processor time, as
+/// the difference is small beside what other programs take.
+void progress(bench::Report& report) {
+  if (!report.wants("progress/step")) return;
+  constexpr Index rows = 32000, batch = 32, epochs = 10;
+  Rng rng{0};
+  const Tensor<float> x = Tensor<float>::normal({rows, 32}, rng);
+  const Dataset<float> data{{{"x", x}}, {{"sum", sum(x, {1})}, {"norm", sum(x * x, {1})}}};
+  std::FILE* const nowhere = std::fopen("/dev/null", "w");
+  const auto run = [&](Progress mode) {
+    Rng own{1};
+    MultiTaskModel<float> model{{.trunk = Sequential{Linear{32, 64, own}, ReLU{}},
+                                 .heads = {{"sum", Linear{64, 1, own}}, {"norm", Linear{64, 1, own}}}}};
+    MultiObjective objective{{{"sum", MSE{}}, {"norm", MSE{}}}};
+    Adam optimizer{parameters(model), {.lr = 1e-3}};
+    Trainer trainer{model, objective, optimizer,
+                    {.epochs = epochs, .batch = batch, .progress = {.mode = mode, .stream = nowhere, .width = 100}}};
+    trainer.fit(data);
+  };
+  const auto [shown, quiet] =
+      bench::alternate(1, [&] { run(Progress::bar); }, [&] { run(Progress::quiet); }, 31, bench::processor_seconds);
+  constexpr double steps = epochs * rows / batch;
+  report.add({"progress/step", "us", shown / steps * 1e6, quiet / steps * 1e6, "without a progress bar"});
+  std::fclose(nowhere);
 }
 
 /// Recording, backward and release of a chain of tanh on one element, the kernel's own time taken off.
@@ -77,4 +105,5 @@ int main(int argc, char** argv) {
   train(report, {"train/big", {512, 1024, 1024}, 8, 1024, 1});
   infer(report);
   overhead(report);
+  progress(report);
 }

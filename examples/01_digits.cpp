@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "data_file.hpp"
+
 using namespace espalier;
 
 namespace {
@@ -26,7 +28,7 @@ const std::vector<Task> all_tasks{{"digit", 10, CrossEntropy{}, metrics::Accurac
 const std::vector<std::string> views{"both halves", "left half alone", "right half alone"};
 
 Dataset<float> digits() {
-  const Table table = read_csv("examples/data/digits.csv");
+  const Table table = read_csv(data_file("digits.csv"));
   const auto half = [&](char first, char last) {  // pixel_<row>_<column>
     return table.matrix(table.names([=](const std::string& n) { return n.starts_with("pixel") && n.back() >= first && n.back() <= last; })) / 16;
   };
@@ -140,7 +142,10 @@ void run(const std::string& picture) {
 
 int main(int argc, char** argv) {
   try {
-    run(argc > 1 ? argv[1] : "digits.svg");
+    const std::string picture = argc > 1 ? argv[1] : "digits.svg";
+    if (argc > 2 || picture.starts_with('-')) fail("01_digits: takes one argument at most, the file for the learning curves");
+    check_replaceable(picture);  // before there is any work to lose
+    run(picture);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "command_line.hpp"
+#include "data_file.hpp"
 
 using namespace espalier;
 
@@ -236,10 +237,9 @@ void predict_rows(const CommandLine& line) {
 int main(int argc, char** argv) {
   try {
     Words words(argv + 1, argv + argc);
-    if (words == Words{"--help"}) return std::printf("%s%s", usage, CommandLine(known, {}).help().c_str()) < 0;
+    if (CommandLine::asks_for_help(words)) return std::printf("%s%s", usage, CommandLine(known, {}).help().c_str()) < 0;
     if (words.empty())
-      words = {"--data",    "examples/data/linnerud.csv", "--inputs", "chins,situps,jumps",
-               "--targets", "weight,waist,pulse"};
+      words = {"--data", data_file("linnerud.csv"), "--inputs", "chins,situps,jumps", "--targets", "weight,waist,pulse"};
     const CommandLine line(known, words);
     if (!line.has("--data")) fail("command line: no --data is given; name the table, or see --help");
     line.has("--load") ? predict_rows(line) : train(line);

@@ -8,12 +8,14 @@
 #include <cmath>
 #include <cstdio>
 
+#include "data_file.hpp"
+
 using namespace espalier;
 
 namespace {
 
 Dataset<float> digits() {
-  const Table table = read_csv("examples/data/digits.csv");  // pixel_<row>_<column>, 0 to 16
+  const Table table = read_csv(data_file("digits.csv"));  // pixel_<row>_<column>, 0 to 16
   const auto left = table.names([](const auto& name) { return name.starts_with("pixel_") && name.back() < '4'; });
   const auto right = table.names([](const auto& name) { return name.starts_with("pixel_") && name.back() >= '4'; });
   return {{{"left", table.matrix(left) / 16}, {"right", table.matrix(right) / 16}},
@@ -30,12 +32,11 @@ Input<float> only_where(const Tensor<bool>& present, const Input<float>& input) 
 
 int main() try {
   Rng rng{0};
-  const auto number = [](float value) { return Tensor<float>::scalar(value); };
   auto [train, test] = split(digits(), 0.8, rng);
 
   // Three labels in ten are missing: their weight is 0, whatever class stands there.
   const auto draw = Tensor<float>::uniform({train.size()}, 0, 1, rng);
-  train.targets = {{"digit", {train.targets["digit"].classes, draw < number(0.7f)}}};
+  train.targets = {{"digit", {train.targets["digit"].classes, draw < 0.7f}}};
 
   // The test images with both halves, with one alone, and with three in ten lacking the one or the other.
   const Input<float>&left = test.inputs["left"], &right = test.inputs["right"];
@@ -44,7 +45,7 @@ int main() try {
       {{"left", left}, {"right", right}},
       {{"left", left}},
       {{"right", right}},
-      {{"left", only_where(u > number(0.15f), left)}, {"right", only_where(u < number(0.85f), right)}}};
+      {{"left", only_where(u > 0.15f, left)}, {"right", only_where(u < 0.85f, right)}}};
 
   std::printf("accuracy                both halves    left alone   right alone   some lack one\n");
   for (double dropout : {0.0, 0.3}) {

@@ -1,15 +1,23 @@
-// Save and resume: a run that is cut off, and goes on in another program from one file, ends with the very bits of a
-// run that was not. For inference the weights are enough.
+// Save and resume: a run that Ctrl-C stops, and that goes on when the program is started again, ends with the very bits of
+// a run that was not stopped. For inference the weights are enough.
 
 #include <espalier/espalier.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
-#include <stdexcept>
 
 using namespace espalier;
 
 namespace {
+
+/// Ctrl-C: the step that is being taken is finished, the run is saved, and `fit` returns. A second one ends the program at once,
+/// and costs the steps since the last save: a file is never left half written.
+volatile std::sig_atomic_t interrupted = 0;
+void interrupt(int) {
+  interrupted = 1;
+  std::signal(SIGINT, SIG_DFL);
+}
 
 MultiTaskModel<float> make_model() {
   Rng rng{0};
@@ -33,6 +41,15 @@ bool same_bits(MultiTaskModel<float>& a, MultiTaskModel<float>& b) {
   });
 }
 
+/// What the program does whenever it is started.
+void start(Run& run, const Dataset<float>& data) {
+  Trainer<float>& trainer = run.trainer;
+  if (trainer.resume("run.safetensors", {.if_exists = true}))
+    std::printf("goes on after %d epochs\n", static_cast<int>(trainer.history().rows()));
+  if (!trainer.finished()) trainer.fit(data);
+  std::printf("%s\n", trainer.ending().c_str());
+}
+
 }  // namespace
 
 int main() try {
@@ -44,30 +61,30 @@ int main() try {
   Run whole{options};
   whole.trainer.fit(data);
 
-  // The whole state goes to a file every 10 steps, and after every epoch. Then something happens.
+  // The whole state goes to a file every 10 steps, and after every epoch. Here somebody presses Ctrl-C in the fourth one.
+  std::remove("run.safetensors");
+  std::signal(SIGINT, interrupt);
   options.checkpoint = {.last = "run.safetensors", .steps = 10};
   options.callbacks = {[](const StepEvent& at) {
-    if (at.epoch == 3 && at.batch == 14) throw std::runtime_error("power cut in epoch 4, after 15 of 16 batches");
-  }};
+                         if (at.epoch == 3 && at.batch == 14) std::raise(SIGINT);
+                       },
+                       [](const StepEvent&) { return !interrupted; }};
   Run first{options};
-  try {
-    first.trainer.fit(data);
-  } catch (const std::runtime_error& error) {
-    std::printf("%s\n", error.what());
-  }
+  start(first, data);
 
-  // In another program: the same objects, made anew, take over from the file.
-  options.callbacks.clear();
-  Run second{options};
-  second.trainer.resume("run.safetensors");
-  second.trainer.fit(data);
-  std::printf("resumed: the bits of the uninterrupted run? %s\n", same_bits(second.model, whole.model) ? "yes" : "no");
+  // The program is started again: the same objects, made anew, take over from the file. And once more.
+  interrupted = 0;
+  options.callbacks = {[](const StepEvent&) { return !interrupted; }};
+  Run second{options}, third{options};
+  start(second, data);
+  std::printf("the bits of the run that was not stopped? %s\n", same_bits(second.model, whole.model) ? "yes" : "no");
+  start(third, data);
 
   // And in a program that only predicts.
   save_weights("model.safetensors", second.model);
   auto served = make_model();
   load_weights("model.safetensors", served);
-  std::printf("served:  the bits of the uninterrupted run? %s\n", same_bits(served, whole.model) ? "yes" : "no");
+  std::printf("the same in a program that only predicts?   %s\n", same_bits(served, whole.model) ? "yes" : "no");
 } catch (const Error& error) {
   std::fprintf(stderr, "%s\n", error.what());
   return 1;

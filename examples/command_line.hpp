@@ -1,7 +1,7 @@
 #pragma once
 // A program's options, each a name and a value: what there is, what was given, and a text that explains them.
 
-#include <espalier/core/error.hpp>
+#include <espalier/core/nearest.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -39,16 +39,28 @@ class CommandLine {
     std::string name, value, help;  // value: how the help calls it
   };
 
-  /// Throws Error for an option that is not known, and for one without a value.
+  /// Options are `--name value` or `--name=value`. Throws Error for one that is not known, and for one without a value.
   CommandLine(std::vector<Option> known, const Words& words) : known_(std::move(known)) {
-    for (std::size_t i = 0; i < words.size(); i += 2) {
-      if (!is_known(words[i]))
-        espalier::fail("command line: unknown option '", words[i],
-                       "'; known: ", espalier::listing(known_, [](const Option& o) { return o.name; }), ", --help");
-      if (i + 1 == words.size() || is_known(words[i + 1]))
-        espalier::fail("command line: ", words[i], " has no value; one must follow it");
-      given_.push_back({words[i], words[i + 1], ""});
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      const std::size_t equals = std::min(words[i].find('='), words[i].size());
+      const std::string name = words[i].substr(0, equals);
+      if (!is_known(name)) {
+        Words names;
+        for (const Option& o : known_) names.push_back(o.name);
+        names.push_back("--help");
+        espalier::fail("command line: unknown option '", name, "'; known: ", espalier::listing(names, [](const std::string& n) { return n; }),
+                       espalier::did_you_mean(name, names));
+      }
+      const bool inside = equals < words[i].size();
+      const std::string value = inside ? words[i].substr(equals + 1) : i + 1 < words.size() ? words[++i] : "";
+      if (value.empty() || (!inside && is_known(value)))
+        espalier::fail("command line: ", name, " has no value; one must follow it");
+      given_.push_back({name, value, ""});
     }
+  }
+  /// Whether somebody wants to know what options there are.
+  static bool asks_for_help(const Words& words) {
+    return std::any_of(words.begin(), words.end(), [](const std::string& w) { return w == "--help" || w == "-h"; });
   }
 
   bool has(std::string_view name) const {

@@ -140,6 +140,15 @@ TEST_CASE("gradcheck says when nothing was recorded", "[fast]") {
   CHECK(result.text == "the result does not depend on the inputs, or was not recorded");
 }
 
+TEST_CASE("what gradcheck did not check is NaN", "[fast]") {
+  const auto square = [](const Points& x) { return x[0] * x[0]; };
+  const GradcheckResult first = gradcheck(square, {D({1}, {3})}, {.second_order = false});
+  CHECK(first.passed);
+  CHECK(first.first_order < 1e-6);
+  CHECK(std::isnan(first.second_order));
+  CHECK(std::isnan(gradcheck([](const Points& x) { return x[0].detach(); }, {D({1}, {1})}).first_order));
+}
+
 TEST_CASE("gradcheck leaves the points as they are", "[fast]") {
   const D x({2}, {1, 2});
   CHECK(gradcheck([](const Points& p) { return p[0] * p[0]; }, {x}).passed);

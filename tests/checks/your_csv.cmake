@@ -130,6 +130,20 @@ if(NOT today_hash STREQUAL again_hash)
   message(FATAL_ERROR "the same seed predicts otherwise")
 endif()
 
+# Options in the other notation, and the help that is asked for in either.
+succeed(--load=model --data=today.csv --predict=equals.csv)
+file(SHA256 ${SCRATCH}/equals.csv equals_hash)
+if(NOT today_hash STREQUAL equals_hash)
+  message(FATAL_ERROR "--data=FILE is not --data FILE")
+endif()
+foreach(help --help -h)
+  succeed(${help})
+  if(NOT output MATCHES "--targets x,y:class")
+    message(FATAL_ERROR "${help}: ${output}")
+  endif()
+  succeed(--data train.csv ${help})
+endforeach()
+
 # Another delimiter.
 string(REPLACE "," "\t" tabs "${today}")
 file(WRITE ${SCRATCH}/tabs.csv "${tabs}")
@@ -213,7 +227,7 @@ refuse("train.csv: unknown column 'z'; known: a, b, colour, s1, s2, y, kind, gra
        --data train.csv --missing NA --inputs a,z --targets y --save model)
 refuse("train.csv: unknown column 'z'; known: a, b, colour, s1, s2, y, kind, grade"
        --data train.csv --missing NA --inputs a --targets z:class --save model)
-refuse("read_csv: .text lists \"z\", but train.csv has no such column; known: a, b, colour, s1, s2, y, kind, grade"
+refuse("train.csv: unknown column 'z', to be read as text; known: a, b, colour, s1, s2, y, kind, grade"
        --data train.csv --missing NA --inputs a --targets y --text z --save model)
 refuse("TargetEncoder: column 'k' of one.csv holds one class, 'same'; there must be at least two to tell apart"
        --data one.csv --inputs a --targets k:class --save model)
@@ -225,7 +239,11 @@ refuse("command line: column 'a' is named twice; it is an input or a target, and
        --data one.csv --inputs a,a --targets y --save model)
 string(CONCAT known "--data, --inputs, --modality, --targets, --missing, --text, --delimiter, --seed, --epochs, "
                     "--save, --load, --predict")
-refuse("command line: unknown option '--target'; known: ${known}, --help" --data one.csv --target y)
+refuse("command line: unknown option '--target'; known: ${known}, --help; did you mean '--targets'?" --data one.csv --target y)
+refuse("command line: unknown option '--dota'; known: ${known}, --help; did you mean '--data'?" --dota=one.csv)
+refuse("command line: --data has no value; one must follow it" --data= ${ab})
+refuse("train.csv: unknown column 'colur'; known: a, b, colour, s1, s2, y, kind, grade; did you mean 'colour'?"
+       --data train.csv --missing NA --inputs a,colur --targets y --save model)
 refuse("command line: unknown option 'one.csv'; known: ${known}, --help" one.csv)
 refuse("command line: --epochs has no value; one must follow it" --data one.csv ${ab} --epochs)
 refuse("command line: --save has no value; one must follow it" --data one.csv --inputs a --targets y --save --seed 3)
@@ -254,7 +272,7 @@ refuse("command line: --load is given without --predict; name the file of predic
        --load model --data today.csv)
 refuse("command line: --load and --targets are given; the model knows its columns, leave --targets out"
        ${predict} --data today.csv --targets y)
-refuse("read_csv: .text lists \"colour\", but fewer.csv has no such column; known: a, b, s1, s2"
+refuse("fewer.csv: unknown column 'colour', to be read as text; known: a, b, s1, s2"
        ${predict} --data fewer.csv)
 refuse("no_a.csv: unknown column 'a'; known: b, colour, s1, s2" ${predict} --data no_a.csv)
 refuse("header.csv: has no rows; there is nothing to predict" ${predict} --data header.csv)
@@ -263,6 +281,8 @@ refuse("TableEncoder: column 'a' of text.csv holds text, but numbers when it was
 refuse("none: cannot be opened: No such file or directory" --load none --data today.csv --predict out.csv)
 refuse("foreign: is no model of this program; --load reads what --save has written"
        --load foreign --data today.csv --predict out.csv)
-refuse("train.csv, byte 0: a header of 8028914707431828577 bytes; 2 to 100000000 are possible"
+refuse("train.csv, byte 0: is no safetensors file: its first 8 bytes tell of a header of 8028914707431828577 bytes; 2 to 100000000 are possible"
        --load train.csv --data today.csv --predict out.csv)
+refuse("empty.csv, byte 0: the file ends here; it must start with the eight bytes of the header's size"
+       --load empty.csv --data today.csv --predict out.csv)
 file(REMOVE_RECURSE ${SCRATCH})

@@ -257,6 +257,29 @@ TEST_CASE("rejected: a quoted decimal comma", "[fast]") {
                       "the column in .text");
 }
 
+TEST_CASE("a column is what the options say", "[fast]") {
+  const CsvOptions options{.missing = {"NA"}, .numbers = {"n", "none"}, .categories = {{"size", {"S", "M", "L", "10"}}}};
+  const Table t = parse_csv("n,size,none\n1,L,NA\nNA,10,\n2,S,\n", options);
+  CHECK(numbers(t, "n") == Doubles{1, 0, 2});
+  CHECK_FALSE(t.is_text("none"));  // nothing says that it is numbers but the options
+  CHECK(t.missing("none") == 3);
+  CHECK(t.is_text("size"));
+  const auto sizes = t.categories("size");
+  CHECK(std::vector<std::string>(sizes.begin(), sizes.end()) == std::vector<std::string>{"S", "M", "L", "10"});
+  CHECK(t.classes("size")(0) == 2);
+  CHECK(t.classes("size")(1) == 3);
+  CHECK(t.classes("size")(2) == 0);
+  const Table empty = parse_csv("n,size,none\n", options);
+  CHECK(empty.categories("size").size() == 4);
+  REQUIRE_THROWS_WITH(parse_csv("n,size,none\n?,L,\n1,S,\n", options),
+                      "csv, line 2, column 1 \"n\": \"?\" is no number, and the column is read as numbers; if it means a missing "
+                      "value, list it in .missing");
+  REQUIRE_THROWS_WITH(parse_csv("n,size,none\ninf,L,\n", options),
+                      "csv, line 2, column 1 \"n\": \"inf\" is no finite number; if it means a missing value, list it in .missing");
+  REQUIRE_THROWS_WITH(parse_csv("n,size,none\n1,XL,\n", options),
+                      "csv, line 2, column 2 \"size\": \"XL\" is none of the column's categories: S, M, L, 10");
+}
+
 TEST_CASE("rejected: what is too large", "[fast]") {
   REQUIRE_THROWS_WITH(parse_csv("a\n" + std::string(std::size_t{17} << 20, 'x')),
                       "csv, line 2: the row has more than 16777216 bytes");
@@ -269,7 +292,18 @@ TEST_CASE("rejected: options", "[fast]") {
   REQUIRE_THROWS_WITH(parse_csv("a\n", {.delimiter = '\n'}),
                       "read_csv: the delimiter is \"\\x0A\"; quotes, line ends and NUL cannot be it");
   REQUIRE_THROWS_WITH(parse_csv("a,c\n", {.text = {"b"}}, "f.csv"),
-                      "read_csv: .text lists \"b\", but f.csv has no such column; known: a, c");
+                      "f.csv: unknown column 'b', to be read as text; known: a, c");
+  REQUIRE_THROWS_WITH(parse_csv("colour,size\n", {.numbers = {"colur"}}, "f.csv"),
+                      "f.csv: unknown column 'colur', to be read as numbers; known: colour, size; did you mean 'colour'?");
+  REQUIRE_THROWS_WITH(parse_csv("a\n", {.categories = {{"b", {"x"}}}}),
+                      "csv: unknown column 'b', to be read as categories; known: a");
+  for (const CsvOptions& twice : {CsvOptions{.text = {"a", "a"}}, CsvOptions{.text = {"a"}, .numbers = {"a"}},
+                                  CsvOptions{.numbers = {"a"}, .categories = {{"a", {"x"}}}}})
+    REQUIRE_THROWS_WITH(parse_csv("a\n", twice),
+                        "read_csv: column \"a\" is listed twice in .text, .numbers and .categories; it is of one kind");
+  REQUIRE_THROWS_WITH(parse_csv("a\n", {.categories = {{"a", {}}}}), "read_csv: .categories lists none of \"a\"; there must be at least one");
+  REQUIRE_THROWS_WITH(parse_csv("a\n", {.categories = {{"a", {"x", "y", "x"}}}}),
+                      "read_csv: .categories lists \"x\" of \"a\" twice; they must differ");
   REQUIRE_THROWS_WITH(parse_csv("1,2\n", {.names = {"a", "a"}}),
                       "read_csv: .names lists \"a\" twice; names must differ");
   REQUIRE_THROWS_WITH(parse_csv("1,2\n", {.names = {"a"}}),

@@ -112,6 +112,26 @@ TEST_CASE("the order depends on seed, stream and epoch alone", "[fast]") {
   CHECK(used.step() == 1);
 }
 
+TEST_CASE("the loader tells which rows a batch consists of", "[fast]") {
+  for (const bool drop_last : {false, true}) {
+    Loader loader{numbered(50), {.batch = 7, .drop_last = drop_last}, Rng(1)};
+    CHECK(loader.batch_rows().empty());
+    for (const auto& batch : loader.epoch(1)) {
+      const std::span<const Index> told = loader.batch_rows();
+      CHECK(Rows(told.begin(), told.end()) == rows(batch));
+    }
+    CHECK(loader.batch_rows().empty());
+    loader.seek(1, 14);
+    CHECK(loader.batch_rows().empty());
+    for (const auto& batch : loader.rest()) {
+      const Loader<double> copy = loader;  // has rows of its own
+      const std::span<const Index> told = copy.batch_rows();
+      CHECK(Rows(told.begin(), told.end()) == rows(batch));
+      break;
+    }
+  }
+}
+
 TEST_CASE("every position is equally likely for a row", "[fast]") {
   Loader loader{numbered(5), {.batch = 5}, Rng(9)};
   std::vector<int> hits(25);

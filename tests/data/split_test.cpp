@@ -165,7 +165,7 @@ TEST_CASE("what cannot be split is refused", "[fast]") {
   REQUIRE_THROWS_WITH(stratified_split(data, 1.5, "y", rng),
                       "stratified_split: the fraction is 1.5; it lies between 0 and 1");
   REQUIRE_THROWS_WITH(stratified_split(cars, 0.5, "price!", rng),
-                      "cars.csv: unknown column 'price!'; known: price, fuel");
+                      "cars.csv: unknown column 'price!'; known: price, fuel; did you mean 'price'?");
   REQUIRE_THROWS_WITH(grouped_split(data, 0.0, Tensor<Index>::zeros({10}), rng),
                       "grouped_split: the fraction is 0; it lies between 0 and 1");
   REQUIRE_THROWS_WITH(grouped_split(data, 0.5, Tensor<Index>::zeros({9}), rng),

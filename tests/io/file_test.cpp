@@ -2,7 +2,9 @@
 // is the old file or the new one.
 #include "espalier/io/file.hpp"
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <filesystem>
 #include <string>
@@ -97,8 +99,49 @@ TEST_CASE("a process that dies at any call leaves the old file or the new one", 
     }
     CHECK(read_file(scratch("a"), plenty) == (k < 5 ? "old" : "newer"));
   }
-  replace_file(scratch("a"), "next");  // the temporaries that were left do not disturb
+  replace_file(scratch("a"), "next");  // the temporaries that were left do not disturb, and go
   CHECK(read_file(scratch("a"), plenty) == "next");
+  CHECK(scratch.files() == 1);
+}
+
+TEST_CASE("of temporaries beside a file, those of dead processes alone are removed by the next save", "[fast]") {
+  const Scratch scratch;
+  const std::string first = scratch(".a.tmp.0"), second = scratch(".a.tmp.1"), other = scratch(".b.tmp.0");
+  int ready[2], done[2];
+  REQUIRE(::pipe(ready) == 0);
+  REQUIRE(::pipe(done) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {  // saves `a`, and is killed in the middle of it
+    ::close(done[1]);
+    detail::SystemCalls calls;
+    const std::string path = scratch("a");
+    detail::Temporary<detail::SystemCalls> held(calls, path, scratch.folder(), "a", 0666);
+    held.write(bytes_of("half of it"));
+    char byte = 0;
+    if (::write(ready[1], &byte, 1) != 1 || ::read(done[0], &byte, 1) != 1) ::_exit(1);
+    ::_exit(0);
+  }
+  char byte = 0;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  replace_file(other, "of another file");
+  replace_file(second, "of a dead process");
+  replace_file(scratch("a"), "while the other process saves it as well");
+  CHECK(file_exists(first));
+  CHECK_FALSE(file_exists(second));
+  CHECK(::kill(child, SIGKILL) == 0);
+  CHECK(::waitpid(child, nullptr, 0) == child);
+  CHECK(file_exists(first));
+  replace_file(scratch("a"), "after its death");
+  CHECK_FALSE(file_exists(first));
+  CHECK(read_file(other, plenty) == "of another file");
+  CHECK(scratch.files() == 2);
+  // What is no file of ours stays, and the save finds another name.
+  std::filesystem::create_symlink("b", first);
+  REQUIRE(::mkfifo(second.c_str(), 0600) == 0);
+  replace_file(scratch("a"), "beside a link and a pipe");
+  CHECK(std::filesystem::is_symlink(first));
+  CHECK(scratch.files() == 4);
+  for (int descriptor : {ready[0], ready[1], done[0], done[1]}) ::close(descriptor);
 }
 
 TEST_CASE("short and interrupted writes are continued", "[fast]") {

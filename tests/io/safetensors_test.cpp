@@ -104,14 +104,14 @@ TEST_CASE("a file must start with a possible size of its header", "[fast]") {
   CHECK_THROWS_WITH(parse("1234567"),
                     "f, byte 7: the file ends here; it must start with the eight bytes of the header's size");
   const auto claims = [](const std::string& n) { return from_hex(n) + "{}"; };
-  CHECK_THROWS_WITH(parse(claims("0000000000000000")), "f, byte 0: a header of 0 bytes; 2 to 100000000 are possible");
-  CHECK_THROWS_WITH(parse(claims("0100000000000000")), "f, byte 0: a header of 1 bytes; 2 to 100000000 are possible");
+  CHECK_THROWS_WITH(parse(claims("0000000000000000")), "f, byte 0: is no safetensors file: its first 8 bytes tell of a header of 0 bytes; 2 to 100000000 are possible");
+  CHECK_THROWS_WITH(parse(claims("0100000000000000")), "f, byte 0: is no safetensors file: its first 8 bytes tell of a header of 1 bytes; 2 to 100000000 are possible");
   CHECK_THROWS_WITH(parse(claims("0300000000000000")), "f, byte 0: a header of 3 bytes; only 2 follow");
   CHECK_THROWS_WITH(parse(claims("00e1f50500000000")), "f, byte 0: a header of 100000000 bytes; only 2 follow");
   CHECK_THROWS_WITH(parse(claims("01e1f50500000000")),
-                    "f, byte 0: a header of 100000001 bytes; 2 to 100000000 are possible");
+                    "f, byte 0: is no safetensors file: its first 8 bytes tell of a header of 100000001 bytes; 2 to 100000000 are possible");
   CHECK_THROWS_WITH(parse(claims("ffffffffffffffff")),
-                    "f, byte 0: a header of 18446744073709551615 bytes; 2 to 100000000 are possible");
+                    "f, byte 0: is no safetensors file: its first 8 bytes tell of a header of 18446744073709551615 bytes; 2 to 100000000 are possible");
   CHECK_NOTHROW(parse(claims("0200000000000000")));
 }
 

@@ -72,7 +72,7 @@ TEST_CASE("multi-modal models say what they need", "[fast]") {
       {.encoders = {{"left", encoder}, {"right", Dense(3, 4, rng)}}, .fusion = fusion, .heads = {{"y", head}}});
   CHECK_THROWS_WITH(model({}), "MultiModalModel: no modality given; known: left, right");
   CHECK_THROWS_WITH(model({{"left", x}, {"top", x}}), "MultiModalModel: unknown modality 'top'; known: left, right");
-  CHECK_THROWS_WITH(model({{"left", x}, {"left", x}}), "names: 'left' appears twice; names must differ");
+  CHECK_THROWS_WITH(model({{"left", x}, {"left", x}}), "inputs: 'left' appears twice; names must differ");
   CHECK_THROWS_WITH(model({{"left", Input<double>()}}),
                     "MultiModalModel: modality 'left' has neither values nor tokens");
   CHECK_THROWS_WITH(model({{"left", x}, {"right", Tensor<double>::zeros({3, 3})}}),
@@ -119,7 +119,7 @@ TEST_CASE("an objective says which task and what there is", "[fast]") {
       objective(y, targets),
       "cross_entropy: task 'kind': the target has values; cross-entropy needs classes, a Tensor<Index> [batch]");
   CHECK_THROWS_WITH(objective(y, make_targets())["colour"], "losses: unknown task 'colour'; known: kind, size");
-  CHECK_THROWS_WITH(make_targets()["colour"], "unknown name 'colour'; known: kind, size");
+  CHECK_THROWS_WITH(make_targets()["colour"], "targets: unknown target 'colour'; known: kind, size");
 }
 
 TEST_CASE("backward needs recorded losses of this objective, once", "[fast]") {

@@ -270,7 +270,7 @@ TEST_CASE("a custom loss is judged by its weights and gives one number", "[fast]
                     "objective: the loss of task 'a' is undefined; a loss function must give one number");
   const MultiObjective<double> custom({{"a", huber}});
   CHECK_THROWS_WITH(custom(outputs, {{"a", {Tensor<double>::zeros({3, 1}), Tensor<double>({3}, {1, NAN, 1})}}}),
-                    "objective: task 'a': weight 1 is nan; weights are finite and not negative");
+                    "objective: task 'a': the weight of sample 1 is nan; weights are finite and not negative");
   const Losses<double> absent =
       custom(outputs, {{"a", {Tensor<double>::full({3, 1}, NAN), Tensor<double>::zeros({3})}}});
   CHECK(absent["a"] == 0);
@@ -282,6 +282,7 @@ TEST_CASE("an objective needs tasks of different names", "[fast]") {
                     "MultiObjective: no task given; it needs at least one loss");
   CHECK_THROWS_WITH(MultiObjective<double>({{"a", MSE{}}, {"b", MSE{}}, {"a", MAE{}}}),
                     "MultiObjective: task 'a' appears twice; names must differ");
+  CHECK_THROWS_WITH((MultiObjective{{{"a", MSE{}}, {"", MSE{}}}}), "MultiObjective: task 1 has no name; losses, metrics and files go by it");
 }
 
 TEST_CASE("a weight that is not finite reaches no parameter", "[fast]") {

@@ -58,5 +58,9 @@ TEST_CASE("Linear: errors", "[nn][fast]") {
   REQUIRE_THROWS_WITH((Linear{3, -1, rng}), "Linear: in is 3, out is -1; both must be at least 1");
   REQUIRE_THROWS_WITH((Linear{3, 2, rng}(Tensor<float>::zeros({4, 5}))),
                       "linear: x is [4, 5], weight is [2, 3]; weight is [out, in] and x's last axis must equal in (3)");
+  Sequential model{Linear{4, 3, rng}, Linear{3, 2, rng}};
+  (void)parameters(model);
+  REQUIRE_THROWS_WITH(model(Tensor<float>::zeros({4, 5})),
+                      "linear: layer '0': x is [4, 5], weight is [3, 4]; weight is [out, in] and x's last axis must equal in (4)");
   REQUIRE_THROWS_WITH((Linear{3, 2, rng}(Tensor<float>())), "linear: x is an undefined tensor; give it values first");
 }

@@ -58,6 +58,17 @@ TEST_CASE("the same key gives the same draws", "[nn][fast]") {
   REQUIRE(rng.step() == 0);  // a pass does not advance the generator
 }
 
+TEST_CASE("a step may be counted by an int", "[nn][fast]") {
+  const Rng rng{3};
+  const int epoch = 4;
+  const Index step = 4;
+  Pass by_int{rng, epoch}, by_index{rng, step}, literal{rng, 4};
+  CHECK(bits(by_int) == bits(rng, 4));
+  CHECK(bits(by_index) == bits(rng, 4));
+  CHECK(literal.step() == 4);
+  CHECK_THROWS_WITH((Pass{rng, -1}), "Pass: the step is -1; it must not be negative");
+}
+
 TEST_CASE("who draws twice at one place draws two different sequences", "[nn][fast]") {
   const Rng rng{3};
   Pass pass{rng}, again{rng};

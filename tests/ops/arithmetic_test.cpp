@@ -83,6 +83,30 @@ TEST_CASE("comparisons broadcast and give masks", "[fast]") {
   CHECK((D::zeros({0, 2}) < b).shape() == Shape{0, 2});
 }
 
+TEST_CASE("all comparisons take numbers on either side, and NaN is unequal to everything", "[fast]") {
+  const Tensor<float> x({4}, {-1, 0.5f, 2, NAN});
+  const auto mask = [](const Tensor<bool>& m) {
+    Index bits = 0;
+    for (Index i = 0; i < m.size(); ++i) bits = 2 * bits + m.data()[i];
+    return bits;
+  };
+  const Tensor<float> half = Tensor<float>::scalar(0.5f);
+  CHECK(mask(x < 0.5f) == 0b1000);
+  CHECK(mask(x > 0.5f) == 0b0010);
+  CHECK(mask(x <= 0.5f) == 0b1100);
+  CHECK(mask(x >= 0.5) == 0b0110);  // of the tensor's type
+  CHECK(mask(x == 0.5f) == 0b0100);
+  CHECK(mask(x != 0.5f) == 0b1011);
+  CHECK(mask(0.5f < x) == mask(x > half));
+  CHECK(mask(0.5f > x) == mask(x < half));
+  CHECK(mask(0.5f <= x) == mask(x >= half));
+  CHECK(mask(0.5f >= x) == mask(x <= half));
+  CHECK(mask(0.5f == x) == mask(x == half));
+  CHECK(mask(0.5f != x) == mask(x != half));
+  CHECK(mask(Tensor<Index>({2}, {3, 4}) == 3) == 0b10);
+  CHECK_THROWS_WITH(Tensor<float>() > 1, "greater: a is an undefined tensor; give it values first");
+}
+
 TEST_CASE("where selects, broadcasting all three", "[fast]") {
   const Tensor<bool> c({2, 1}, {true, false});
   const D a({3}, {1, 2, 3}), b = D::scalar(9);

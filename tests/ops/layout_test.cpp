@@ -62,6 +62,16 @@ TEST_CASE("concat joins and stack piles up", "[fast]") {
   CHECK(stack(std::vector{F::scalar(1), F::scalar(2)}, 0).shape() == Shape{2});
 }
 
+TEST_CASE("concat and stack take a braced list", "[fast]") {
+  const F a = counting({1, 2}), b = counting({2, 2});
+  CHECK(list(concat({a, b}, 0)) == std::vector<float>{0, 1, 0, 1, 2, 3});
+  CHECK(concat({a, b, a}, 0).shape() == Shape{4, 2});
+  CHECK(stack({a, a}, -1).shape() == Shape{1, 2, 2});
+  CHECK(list(concat({I({1}, {7}), I({2}, {8, 9})}, 0)) == std::vector<Index>{7, 8, 9});
+  const F x = parameter(counting({2}));
+  CHECK(list(vjp(concat({x, x}, 0), {x}, F({4}, {1, 2, 3, 4}))[0]) == std::vector<float>{4, 6});
+}
+
 TEST_CASE("gather takes, scatter_add puts back", "[fast]") {
   const F x = counting({3, 2});
   CHECK(list(gather(x, I({4}, {2, 0, 2, 1}))) == std::vector<float>{4, 5, 0, 1, 4, 5, 2, 3});

@@ -4,6 +4,12 @@
 
 using namespace espalier;
 
+namespace {
+struct Coin {
+  static constexpr std::string_view kind = "coin";
+};
+}  // namespace
+
 TEST_CASE("names keep their order and find their values", "[fast]") {
   NamedList<int> list{{"b", 2}, {"a", 1}};
   CHECK(list.size() == 2);
@@ -21,8 +27,14 @@ TEST_CASE("names keep their order and find their values", "[fast]") {
 
 TEST_CASE("an unknown name is answered with the known ones", "[fast]") {
   const NamedList<int> list{{"left", 1}, {"right", 2}};
-  CHECK_THROWS_WITH(list["up"], "unknown name 'up'; known: left, right");
-  CHECK_THROWS_WITH(NamedList<int>{}["up"], "unknown name 'up'; known: none");
+  CHECK_THROWS_WITH(list["up"], "names: unknown name 'up'; known: left, right");
+  CHECK_THROWS_WITH(NamedList<int>{}["up"], "names: unknown name 'up'; known: none");
+}
+
+TEST_CASE("a list says what it is of, and which name is meant", "[fast]") {
+  CHECK_THROWS_WITH((NamedList<Coin>{{"penny", {}}, {"shilling", {}}}["peny"]),
+                    "coins: unknown coin 'peny'; known: penny, shilling; did you mean 'penny'?");
+  CHECK_THROWS_WITH((NamedList<Coin>{{"penny", {}}, {"penny", {}}}), "coins: 'penny' appears twice; names must differ");
 }
 
 TEST_CASE("a name may appear once", "[fast]") {

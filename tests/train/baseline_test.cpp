@@ -107,7 +107,7 @@ TEST_CASE("what has no best constant is refused", "[fast]") {
       "bce_with_logits");
   CHECK_THROWS_WITH(Baseline(l.objective, Outputs<float>{{"mse", Tensor<float>::zeros({rows, 2})}}, l.targets),
                     "outputs: unknown task 'mae'; known: mse");
-  CHECK_THROWS_WITH(Baseline(l.objective, l.outputs, Targets<float>{}), "unknown name 'mse'; known: none");
+  CHECK_THROWS_WITH(Baseline(l.objective, l.outputs, Targets<float>{}), "targets: unknown target 'mse'; known: none");
   CHECK_THROWS_WITH(Baseline(l.objective, l.outputs, l.targets)(Inputs<float>{}),
                     "Baseline: no input is given; it says how many rows there are");
 }

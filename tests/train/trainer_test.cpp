@@ -164,7 +164,7 @@ TEST_CASE("a run that is over goes on with more epochs as if it had been longer,
   CHECK(weights(same) == weights(shorter));
   CHECK(over.ending() == "all epochs are done");
   CHECK_THROWS_WITH(over.fit(train, validation),
-                    "Trainer: all 3 epochs are done; give it more with extend(epochs), or make a new Trainer");
+                    "Trainer: all 3 epochs are done; ask finished() before fit, give it more with extend(epochs), or make a new Trainer");
   Trainer second{extended.model, extended.objective, extended.optimizer, options(5)};
   second.resume(file);
   CHECK_FALSE(second.finished());
@@ -257,6 +257,8 @@ TEST_CASE("data without a label has no loss, and no epoch of it is the best", "[
   Trainer trainer{setup.model, setup.objective, setup.optimizer, {.epochs = 2, .early_stopping = {.patience = 5}, .progress = quiet}};
   trainer.fit(data(2), validation);
   CHECK(std::isnan(trainer.history()["validation/loss"][1]));
+  CHECK(trainer.ending() == "all epochs are done, but validation/loss was nan after all 2 epochs, as validation/sign/loss, "
+                            "validation/sum/loss were: none is the best");
   CHECK_THROWS_WITH(trainer.extend(0), "Trainer: extend by 0 epochs; it must be at least 1");
 }
 
@@ -354,10 +356,19 @@ TEST_CASE("options that make no sense are refused", "[fast]") {
   refused({.early_stopping = {.min_delta = -1}}, "Trainer: early_stopping.min_delta is -1; it must not be negative");
   refused({.checkpoint = {.steps = 2}}, "Trainer: checkpoint.steps is 2, but checkpoint.last names no file");
   refused({.monitor = "validation/sign/acc"},
-          "History: unknown column 'validation/sign/acc'; known: epoch, lr, seconds, train/loss, train/sign/loss, "
-          "train/sum/loss, validation/loss, validation/sign/loss, validation/sign/accuracy, validation/sign/f1_macro, "
-          "validation/sum/loss, validation/sum/rmse, validation/sum/r2");
+          "Trainer: monitor is 'validation/sign/acc', which is no loss or metric of this run; it can be: train/loss, "
+          "train/sign/loss, train/sum/loss, validation/loss, validation/sign/loss, validation/sign/accuracy, "
+          "validation/sign/f1_macro, validation/sum/loss, validation/sum/rmse, validation/sum/r2; did you mean "
+          "'validation/sign/accuracy'?");
+  refused({.monitor = "lr", .metrics = {{"sign", {}}, {"sum", {}}}},
+          "Trainer: monitor is 'lr', which is no loss or metric of this run; it can be: train/loss, train/sign/loss, "
+          "train/sum/loss, validation/loss, validation/sign/loss, validation/sum/loss");
   refused({.metrics = {{"digit", {metrics::Accuracy{}}}}}, "metrics: unknown task 'digit'; known: sign, sum");
+  refused({.metrics = {{"sing", {metrics::Accuracy{}}}}}, "metrics: unknown task 'sing'; known: sign, sum; did you mean 'sign'?");
+  refused({.metrics = {{"sum", {metrics::R2{}}}, {"sign", {}}, {"sum", {metrics::MAE{}}}}},
+          "metrics: task 'sum' is listed twice; list all of its metrics at once");
+  refused({.metrics = {{"sum", {metrics::R2{}, metrics::MAE{}, metrics::R2{}}}}},
+          "metrics: task 'sum' has 'r2' twice; its metrics must differ in name, and 'loss' is its loss");
   Setup setup;
   Trainer trainer{setup.model, setup.objective, setup.optimizer, {.monitor = "validation/loss", .progress = quiet}};
   CHECK_THROWS_WITH(trainer.fit(data(2)), "Trainer: monitor is 'validation/loss', but fit was given no validation data");
@@ -375,6 +386,94 @@ TEST_CASE("what would be lost after hours is refused at once", "[fast]") {
   CHECK_THROWS_AS(with({.best = scratch.folder()}), FileError);
   CHECK_THROWS_WITH((Trainer{another.model, setup.objective, setup.optimizer, {.progress = quiet}}),
                     "Trainer: the optimizer has no parameter of the model; make it with parameters(model), of this very model");
+}
+
+TEST_CASE("early stopping without a value to judge by says so, and goes on when it is resumed with more patience", "[fast]") {
+  const Scratch scratch;
+  const std::string file = scratch("run.safetensors");
+  Dataset<float> validation = data(3, 20);
+  validation.targets.find("sum")->value.mutate()[7] = std::numeric_limits<float>::quiet_NaN();
+  const auto options = [&](Index patience, std::string monitor = "") {
+    return TrainerOptions{.epochs = 50, .monitor = std::move(monitor), .early_stopping = {.patience = patience},
+                          .checkpoint = {.last = file}, .metrics = {{"sum", {}}}, .progress = quiet};
+  };
+  Setup setup, more, one_task;
+  Trainer trainer{setup.model, setup.objective, setup.optimizer, options(3)};
+  const std::string text =
+      "Trainer: validation/loss was nan after all 3 epochs, as validation/sum/loss was; early stopping needs a value to judge by, "
+      "and neither data without labels nor a nan among the inputs gives one; look at the data, or set another .monitor";
+  CHECK_THROWS_WITH(trainer.fit(data(2), validation), text);
+  CHECK_THROWS_WITH(trainer.fit(data(2), validation), text);
+  CHECK(trainer.ending().empty());
+  Trainer second{more.model, more.objective, more.optimizer, options(5)};
+  second.resume(file);
+  second.fit(data(2), data(3, 20));
+  CHECK(second.history().rows() > 5);
+  CHECK(second.ending().starts_with("no better") == (second.history().rows() < 50));
+  // A measure that has values serves.
+  Trainer third{one_task.model, one_task.objective, one_task.optimizer, options(3, "validation/sign/accuracy")};
+  third.fit(data(2), validation);
+  CHECK(third.ending() == "no better validation/sign/accuracy for 3 epochs");
+}
+
+TEST_CASE("a run does not go on under other options, and the message is about these", "[fast]") {
+  const Scratch scratch;
+  const std::string file = scratch("run.safetensors");
+  const auto resume = [&](TrainerOptions options, ResumeOptions how = {}) {
+    options.progress = quiet;
+    Setup setup;
+    Trainer trainer{setup.model, setup.objective, setup.optimizer, std::move(options)};
+    trainer.resume(file, how);
+    if (!trainer.finished()) trainer.fit(data(2), data(3, 20));
+    return trainer.history()["lr"].back();
+  };
+  Setup setup;
+  Trainer trainer{setup.model, setup.objective, setup.optimizer,
+                  {.epochs = 2, .schedule = StepSchedule{.every = 1}, .early_stopping = {.patience = 5}, .checkpoint = {.last = file},
+                   .progress = quiet}};
+  trainer.fit(data(2), data(3, 20));
+  const std::string begin = "Trainer: the run in " + file + " has other options: ", end = "; it goes on with its own";
+  const StepSchedule same{.every = 1};
+  CHECK_THROWS_WITH(resume({.schedule = same}), begin + "early stopping with restore_best is on there, off here" + end);
+  CHECK_THROWS_WITH(resume({.schedule = same, .early_stopping = {.patience = 5, .restore_best = false}}),
+                    begin + "early stopping with restore_best is on there, off here" + end);
+  CHECK_THROWS_WITH(resume({.schedule = same, .monitor = "train/loss", .early_stopping = {.patience = 5}}),
+                    begin + "the monitor is validation/loss there, train/loss here" + end);
+  const std::string other = "the schedule is StepSchedule{.every = 1, .gamma = 0.1} there, ",
+                    way = "; resume(path, {.other_schedule = true}) changes the schedule";
+  CHECK_THROWS_WITH(resume({.early_stopping = {.patience = 5}}), begin + other + "ConstantSchedule{} here" + end + way);
+  CHECK_THROWS_WITH(resume({.schedule = StepSchedule{.every = 2}, .early_stopping = {.patience = 5}}),
+                    begin + other + "StepSchedule{.every = 2, .gamma = 0.1} here" + end + way);
+  CHECK_THROWS_WITH(resume({.schedule = WarmUp{.then = PlateauSchedule{}}, .monitor = "train/loss"}),
+                    begin + "early stopping with restore_best is on there, off here, the monitor is validation/loss there, train/loss "
+                            "here, " + other + "WarmUp{.epochs = 1, .then = PlateauSchedule{.gamma = 0.1, .patience = 10, .threshold "
+                            "= 0.0001, .cooldown = 0, .floor = 0}, .start = 0} here" + end + way);
+  // What may be another: the length, patience and min_delta; and the schedule, where that is asked for, with its state or without.
+  CHECK(resume({.epochs = 3, .schedule = same, .early_stopping = {.patience = 1, .min_delta = 1e-9}}) == Approx(1e-4));
+  CHECK(resume({.epochs = 3, .schedule = PlateauSchedule{}, .early_stopping = {.patience = 5}}, {.other_schedule = true}) == 0.01);
+}
+
+TEST_CASE("what is wrong with a sample is said of its row in the data, wherever the shuffled batch has it", "[fast]") {
+  Dataset<float> train = data(2), validation = data(3, 300);
+  const auto fit = [&](Index batch) {
+    Setup setup;
+    Trainer trainer{setup.model, setup.objective, setup.optimizer, {.epochs = 1, .batch = batch, .seed = 7, .progress = quiet}};
+    trainer.fit(train, validation);
+  };
+  train.targets.find("sign")->classes.mutate()[41] = 7;
+  for (Index batch : {1, 16, 60})
+    CHECK_THROWS_WITH(fit(batch), "cross_entropy: task 'sign': row 41 of the training data has class 7; classes must lie in [0, 1]");
+  train.targets.find("sign")->classes.mutate()[41] = 1;
+  train.targets.find("sign")->weight.mutate()[58] = -1;
+  CHECK_THROWS_WITH(fit(16), "cross_entropy: task 'sign': the weight of row 58 of the training data is -1; weights are finite and not "
+                             "negative");
+  train.targets.find("sign")->weight.mutate()[58] = 1;
+  validation.targets.find("sum")->value.mutate()[299] = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_WITH(fit(16), "metrics: task 'sum': the value of row 299 of the validation data is inf; values are finite where the "
+                             "weight is above 0");
+  Setup setup;
+  CHECK_THROWS_WITH(evaluate(setup.model, setup.objective, validation),
+                    "metrics: task 'sum': the value of row 299 of the data is inf; values are finite where the weight is above 0");
 }
 
 TEST_CASE("a task whose validation loss is NaN makes no epoch the best", "[fast]") {

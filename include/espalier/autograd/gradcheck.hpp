@@ -2,6 +2,7 @@
 // gradcheck: compares derivatives with central differences, in double. For the library's operations and for users' own.
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "espalier/autograd/functional.hpp"
@@ -16,8 +17,8 @@ struct GradcheckOptions {
 };
 
 struct GradcheckResult {
-  double first_order = 0;   // worst error found
-  double second_order = 0;
+  double first_order = std::numeric_limits<double>::quiet_NaN();   // worst error found; NaN: not checked
+  double second_order = std::numeric_limits<double>::quiet_NaN();  // the same; that of the first order comes before
   bool passed = false;
   std::string text;  // what was compared where the worst error lies
 };

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "espalier/config.hpp"
 
@@ -100,6 +101,23 @@ template <class... Parts>
 [[noreturn]] __attribute__((noinline, cold)) void fail(const Parts&... parts) {
   detail::fail_parts({detail::Part(parts)...});
 }
+
+/// What is wrong with one sample of a batch. Whoever knows which row of the data that is can say so instead: the Trainer does.
+class SampleError : public Error {
+ public:
+  /// The message is `<before>sample <number><after>`.
+  SampleError(long long sample, std::string before, std::string after)
+      : Error(join(before, "sample ", sample, after)), sample_(sample), before_(std::move(before)), after_(std::move(after)) {}
+
+  /// Its place in the batch, from 0.
+  long long sample() const { return sample_; }
+  /// The message with other words for the sample.
+  std::string text(std::string_view words) const { return join(before_, words, after_); }
+
+ private:
+  long long sample_;
+  std::string before_, after_;
+};
 
 /// `a, b, c`: the known names that an "unknown name" message lists.
 template <class Range, class Name>

@@ -5,8 +5,8 @@
 // Accepted: LF and CRLF, a byte-order mark, a last line without its end, quoted fields with delimiters, quotes
 // (doubled) and line breaks in them. Spaces belong to the field. A field is missing when it is empty and unquoted, or
 // listed in `missing`. A column is numbers when all that is there are numbers, text when none is; a mixture is an
-// error, as it is most often a missing value that was not listed, or damage. A number is what std::from_chars reads to
-// the field's end, and finite.
+// error, as it is most often a missing value that was not listed, or damage. The options may say of a column what it is. A
+// number is what std::from_chars reads to the field's end, and finite.
 
 #include <algorithm>
 #include <charconv>
@@ -24,6 +24,9 @@ struct CsvOptions {
   char delimiter = ',';
   std::vector<std::string> missing = {};           // further texts that mean "missing", quoted or not: {"NA", "?"}
   std::vector<std::string> text = {};              // columns to be read as text, whatever they hold: {"zip_code"}
+  std::vector<std::string> numbers = {};           // columns that are numbers: whatever else stands there is the error
+  /// Columns of text that hold nothing else than this, numbered in this order: {{"size", {"S", "M", "L"}}}.
+  std::vector<Named<std::vector<std::string>>> categories = {};
   std::vector<std::string> names = {};             // the columns of a file without a header line
   std::uint64_t largest = std::uint64_t{1} << 32;  // bytes; a larger file is refused before anything is allocated
 };
@@ -182,11 +185,24 @@ class CsvColumn {
   CsvColumn(std::string name, std::size_t number, const CsvScanner& scanner) : number_(number), scanner_(&scanner) {
     column_.name = std::move(name);
   }
-  void read_as_text() { kind_ = Kind::text_as_asked; }
+  // What the caller says that it is; false when it was said already.
+  bool read_as_text() { return declare(Kind::text_as_asked); }
+  bool read_as_numbers() { return declare(Kind::numbers_as_asked); }
+  bool read_as(const std::vector<std::string>& categories) {
+    if (!declare(Kind::categories)) return false;
+    if (categories.empty()) fail("read_csv: .categories lists none of ", csv_quote(column_.name), "; there must be at least one");
+    for (const std::string& category : categories)
+      if (!categories_.add(category))
+        fail("read_csv: .categories lists ", csv_quote(category), " of ", csv_quote(column_.name), " twice; they must differ");
+    return true;
+  }
 
   void add(std::string_view text, Index line, bool missing) {
     double value = 0;
-    if (!missing && kind_ != Kind::text_as_asked) settle(text, line, value);
+    if (!missing && kind_ != Kind::text_as_asked && kind_ != Kind::categories) settle(text, line, value);
+    if (!missing && kind_ == Kind::categories && categories_.find(text) < 0)
+      fail_here(line, text, " is none of the column's categories: ", listing(categories_.names(), [](const std::string& n) { return n; }),
+                did_you_mean(text, categories_.names()));
     if (!missing && is_text()) value = category(text);
     any_missing_ |= missing;
     column_.present.push_back(!missing);
@@ -196,6 +212,10 @@ class CsvColumn {
   TableColumn finish() && {
     if (!any_missing_) column_.present = {};
     column_.text = is_text();
+    if (kind_ == Kind::categories) {
+      column_.categories = categories_.names();
+      return std::move(column_);
+    }
     const std::vector<std::string>& seen = categories_.names();
     const auto text = [&](Index i) -> const std::string& { return seen[static_cast<std::size_t>(i)]; };
     std::vector<double> place(seen.size());
@@ -209,15 +229,25 @@ class CsvColumn {
   }
 
  private:
-  enum class Kind { unknown, numbers, text, text_as_asked };
+  enum class Kind { unknown, numbers, text, text_as_asked, numbers_as_asked, categories };
 
-  bool is_text() const { return kind_ == Kind::text || kind_ == Kind::text_as_asked; }
+  bool is_text() const { return kind_ == Kind::text || kind_ == Kind::text_as_asked || kind_ == Kind::categories; }
+  bool declare(Kind kind) {
+    if (kind_ != Kind::unknown) return false;
+    kind_ = kind;
+    return true;
+  }
 
   void settle(std::string_view text, Index line, double& value) {
     const NumberKind found = parse_number(text, value);
     if (found == NumberKind::special)
       fail_here(line, text, " is no finite number; if it means a missing value, list it in .missing");
     if (found == NumberKind::too_large) fail_here(line, text, " is too large for a number");
+    if (kind_ == Kind::numbers_as_asked) {
+      if (found != NumberKind::finite)
+        fail_here(line, text, " is no number, and the column is read as numbers; if it means a missing value, list it in .missing");
+      return;
+    }
     const Kind kind = found == NumberKind::finite ? Kind::numbers : Kind::text;
     if (kind_ == Kind::unknown) {
       kind_ = kind;
@@ -282,14 +312,16 @@ inline Table parse_csv(std::string_view text, const CsvOptions& options = {}, st
     columns.emplace_back(name, columns.size() + 1, scanner);
   }
   scanner.names = names;
-  for (const std::string& name : options.text) {
+  const auto declare = [&](const std::string& name, std::string_view kind, auto&& as) {
     const Index found = places.find(name);
-    if (found < 0)
-      fail("read_csv: .text lists ", csv_quote(name), ", but ", source, " has no such column; known: ",
-           listing(std::span(names).first(std::min<std::size_t>(names.size(), 20)), [](const std::string& n) { return n; }),
-           names.size() > 20 ? join(", ... (", names.size(), " columns)") : "");
-    columns[static_cast<std::size_t>(found)].read_as_text();
-  }
+    if (found < 0) unknown_column(source, name, join(", to be read as ", kind), names);
+    if (!as(columns[static_cast<std::size_t>(found)]))
+      fail("read_csv: column ", csv_quote(name), " is listed twice in .text, .numbers and .categories; it is of one kind");
+  };
+  for (const std::string& name : options.text) declare(name, "text", [](CsvColumn& c) { return c.read_as_text(); });
+  for (const std::string& name : options.numbers) declare(name, "numbers", [](CsvColumn& c) { return c.read_as_numbers(); });
+  for (const auto& [name, list] : options.categories)
+    declare(name, "categories", [&list = list](CsvColumn& c) { return c.read_as(list); });
 
   std::vector<Index> lines;
   while (scanner.next(row)) {

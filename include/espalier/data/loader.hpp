@@ -92,11 +92,16 @@ class Loader {
   void seek(Index epoch, Index row) {
     epoch_ = epoch;
     row_ = row;
+    taken_ = 0;
   }
   /// The current epoch, from 0.
   Index at_epoch() const { return epoch_; }
   /// The rows of the current epoch that were handed out.
   Index at_row() const { return row_; }
+  /// Which rows of the data the batch that was handed out last consists of; empty before the first one.
+  std::span<const Index> batch_rows() const {
+    return std::span(rows_).subspan(static_cast<std::size_t>(begin_), static_cast<std::size_t>(taken_));
+  }
   /// The number of batches handed out since the start of the run, the current one included: a key for its Pass, the same
   /// after an interruption (the batches being as large as before).
   std::uint64_t step() const {
@@ -124,6 +129,7 @@ class Loader {
     if (row_ < 0 || row_ > data_.size())
       fail("Loader: the position is row ", row_, " of ", data_.size(), "; it was saved with other data");
     rows_.resize(static_cast<std::size_t>(data_.size()));
+    taken_ = 0;
     for (std::size_t r = 0; r < rows_.size(); ++r) rows_[r] = static_cast<Index>(r);
     if (!options_.shuffle) return;
     Rng of_epoch(rng_.draws("loader", static_cast<std::uint64_t>(epoch_)).bits(0));
@@ -135,10 +141,12 @@ class Loader {
     const Index count = std::min(options_.batch, data_.size() - row_);
     if (count == 0 || (options_.drop_last && count < options_.batch)) {
       ++epoch_;
-      row_ = 0;
+      row_ = taken_ = 0;
       return false;
     }
-    batch_ = data_.rows(std::span(rows_).subspan(static_cast<std::size_t>(row_), static_cast<std::size_t>(count)));
+    begin_ = row_;
+    taken_ = count;
+    batch_ = data_.rows(batch_rows());
     row_ += count;
     return true;
   }
@@ -147,6 +155,7 @@ class Loader {
   LoaderOptions options_;
   Rng rng_;
   Index epoch_ = 0, row_ = 0;
+  Index begin_ = 0, taken_ = 0;  // the rows of the batch that was handed out last
   std::vector<Index> rows_;
   Batch<T> batch_;
 };

@@ -2,8 +2,8 @@
 // Table: named columns of numbers or text, with what is missing; and the tensors that are made of them.
 //
 // A missing cell is stored as 0, never as NaN, and `present` says so: a product with the mask cannot leak. Text is kept
-// as the number of its category; categories are in byte order, so they do not depend on the order of the rows. Where
-// the rows came from a file, messages name the file and the line.
+// as the number of its category; read_csv, unless it is told the categories, puts them in byte order, so that they do not
+// depend on the order of the rows. Where the rows came from a file, messages name the file and the line.
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "espalier/core/names.hpp"
+#include "espalier/core/nearest.hpp"
 #include "espalier/tensor/values.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -27,6 +28,16 @@ struct TableColumn {
   std::vector<std::string> categories = {};
   bool text = false;
 };
+
+namespace detail {
+/// `cars.csv: unknown column 'colur'; known: colour, weight; did you mean 'colour'?`
+[[noreturn, gnu::cold]] inline void unknown_column(std::string_view source, std::string_view name, std::string_view purpose,
+                                                   const std::vector<std::string>& names) {
+  const std::span<const std::string> some(names.data(), std::min<std::size_t>(names.size(), 20));
+  fail(source, ": unknown column '", name, '\'', purpose, "; known: ", listing(some, [](const std::string& n) { return n; }),
+       some.size() < names.size() ? join(", ... (", names.size(), " columns)") : "", did_you_mean(name, names));
+}
+}  // namespace detail
 
 class Table {
  public:
@@ -74,7 +85,7 @@ class Table {
     for (std::uint8_t there : find(name).present) count += there == 0;
     return count;
   }
-  /// What a text column holds, in byte order.
+  /// What a text column holds, in the order of their numbers.
   std::span<const std::string> categories(std::string_view name) const;
 
   /// The columns side by side, [rows, names]; 0 where missing.
@@ -184,9 +195,7 @@ inline Table Table::rows(std::span<const Index> rows) const {
 
 inline const TableColumn& Table::find(std::string_view name) const {
   if (const Index found = names_.find(name); found >= 0) return columns_[static_cast<std::size_t>(found)];
-  const std::span<const std::string> known(names().data(), std::min<std::size_t>(names().size(), 20));
-  fail(source_, ": unknown column '", name, "'; known: ", listing(known, [](const std::string& n) { return n; }),
-       names().size() > known.size() ? join(", ... (", names().size(), " columns)") : "");
+  detail::unknown_column(source_, name, "", names());
 }
 
 inline const TableColumn& Table::numbers(std::string_view name) const {

@@ -5,9 +5,10 @@
 // Reading: regular files only, exactly the bytes that were there when the file was opened, and errors that name the
 // file and the byte. Saving: a reader finds the old file or the new one, complete, whatever happens in between. A
 // temporary beside the target is written, synced, renamed over it, and the directory is synced; any failure removes the
-// temporary and throws.
+// temporary and throws. What a process leaves that was killed meanwhile, `.name.tmp.0`, goes with the next save to the name.
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -167,7 +168,21 @@ struct SystemCalls {
   throw FileError(join(path, ": cannot be saved: ", step, ": ", system_reason(code), "; what was there is untouched"));
 }
 
-/// A new file beside the target, removed again unless it is renamed. Small pieces are gathered into larger writes.
+/// Removes a temporary that nobody holds a lock on: its process is dead, on whatever machine it was. The lock that is taken
+/// here keeps every other process from doing the same at once, and then removing a new file of that name.
+[[gnu::cold]] inline bool remove_abandoned(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  struct stat locked {}, named {};
+  const bool gone = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && ::fstat(descriptor, &locked) == 0 &&
+                    ::lstat(path.c_str(), &named) == 0 && S_ISREG(named.st_mode) && locked.st_dev == named.st_dev &&
+                    locked.st_ino == named.st_ino && ::unlink(path.c_str()) == 0;
+  ::close(descriptor);
+  return gone;
+}
+
+/// A new file beside the target, removed again unless it is renamed, and locked as long as its process lives. Small pieces
+/// are gathered into larger writes.
 template <class Calls>
 class Temporary {
  public:
@@ -175,25 +190,35 @@ class Temporary {
   Temporary(Calls& calls, const std::string& path, const std::string& directory, std::string_view name, mode_t mode)
       : calls_(calls), path_(path) {
     pending_.reserve(block);
-    struct timespec now {};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    auto salt = static_cast<std::uint64_t>(now.tv_nsec) ^ (static_cast<std::uint64_t>(now.tv_sec) << 30);
-    const std::string stem = join(directory, "/.", name.substr(0, 200), ".tmp.", ::getpid(), ".");
-    for (int attempt = 0; descriptor_ < 0; ++attempt, ++salt) {
-      temporary_ = stem + std::to_string(salt);
+    const std::string stem = join(directory, "/.", name.substr(0, 200), ".tmp.");
+    int number = 0;
+    for (int tries = 0;; ++tries) {
+      temporary_ = number < 8 ? stem + std::to_string(number) : unlike_any(stem, number);
       descriptor_ = calls_.open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-      if (descriptor_ < 0 && (errno != EEXIST || attempt == 100)) {
-        const int code = errno;
+      int code = errno;
+      if (descriptor_ >= 0) {
+        if (claim()) break;
+        ::close(descriptor_);  // another process took it for an abandoned one before it was locked
+        descriptor_ = -1;
+        code = EEXIST;
+        ++number;
+      } else if (code == EEXIST && !remove_abandoned(temporary_)) {
+        ++number;
+      }
+      if (code != EEXIST || tries == 100) {
         temporary_.clear();
         fail_save(path_, "creating a temporary file beside it", code);
       }
     }
+    if (number < 7) remove_abandoned(stem + std::to_string(number + 1));  // from when several processes saved at once
+    held_ = ::fcntl(descriptor_, F_DUPFD_CLOEXEC, 0);  // the lock lasts to the renaming, which comes after the closing
   }
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
-  ~Temporary() {
-    if (descriptor_ >= 0) calls_.close(descriptor_);
+  ~Temporary() {  // without the lock, the name might be another process's by now
     if (!temporary_.empty()) calls_.unlink(temporary_.c_str());
+    if (descriptor_ >= 0) calls_.close(descriptor_);
+    if (held_ >= 0) ::close(held_);
   }
 
   int descriptor() const { return descriptor_; }
@@ -219,6 +244,19 @@ class Temporary {
  private:
   static constexpr std::size_t block = std::size_t{1} << 16;
 
+  /// For a folder whose file system knows no locks, and is full of what dead processes left.
+  [[gnu::cold]] static std::string unlike_any(const std::string& stem, int number) {
+    struct timespec now {};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    return join(stem, ::getpid(), '.', now.tv_sec, '.', now.tv_nsec + number);
+  }
+  /// Locks the new file, where files can be locked; false when it is not ours any more.
+  bool claim() const {
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+    struct stat status {};
+    return ::fstat(descriptor_, &status) != 0 || status.st_nlink > 0;
+  }
+
   void flush() {
     write_through(pending_);
     pending_.clear();
@@ -238,6 +276,7 @@ class Temporary {
   std::string temporary_;
   std::vector<std::byte> pending_;
   int descriptor_ = -1;
+  int held_ = -1;  // the same file once more
 };
 
 /// Some filesystems cannot sync a directory and say so by EINVAL: nothing more can be done there.

@@ -120,7 +120,8 @@ class SafetensorsFile {
     source.read(size_bytes);
     for (int i = 0; i < 8; ++i) header_size |= std::to_integer<std::uint64_t>(size_bytes[i]) << (8 * i);
     if (header_size < 2 || header_size > detail::largest_header)
-      fail_file(name, 0, "a header of ", header_size, " bytes; 2 to ", detail::largest_header, " are possible");
+      fail_file(name, 0, "is no safetensors file: its first 8 bytes tell of a header of ", header_size, " bytes; 2 to ",
+                detail::largest_header, " are possible");
     if (header_size > source.size() - 8)
       fail_file(name, 0, "a header of ", header_size, " bytes; only ", source.size() - 8, " follow");
     std::string text(static_cast<std::size_t>(header_size), '\0');

@@ -84,6 +84,7 @@ class MultiModalModel {
       detail::Presence presence;
       presence.any = given && (given->values.defined() || given->tokens.defined());
       if (presence.any) presence = detail::presence_of(*given, encoded.batch, encoder.name);
+      encoded.names.push_back(encoder.name);
       encoded.values.push_back(presence.any ? encode(m, *given, presence, encoded.batch, pass) : Tensor<T>());
       encoded.present.push_back(presence.any ? presence.mask : Tensor<bool>::zeros({encoded.batch}));
     }

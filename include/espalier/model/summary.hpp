@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/core/names.hpp"
 #include "espalier/model/model_ref.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -27,7 +28,8 @@ inline std::string with_commas(Index number) {
 }
 
 [[gnu::cold, gnu::noinline]] inline std::string summary_text(const std::vector<SummaryRow>& rows, std::string shapes) {
-  std::vector<SummaryRow> owners;  // totals, in the order in which they appear
+  NameTable owners;           // in the order in which they appear
+  std::vector<Index> totals;  // of each
   Index total = 0;
   std::size_t widths[3] = {9, 5, 5};
   const auto widen = [&](const SummaryRow& row) {
@@ -37,11 +39,8 @@ inline std::string with_commas(Index number) {
   };
   for (const SummaryRow& row : rows) {
     total += row.count;
-    SummaryRow* owner = nullptr;
-    for (SummaryRow& known : owners)
-      if (known.name == row.owner) owner = &known;
-    if (!owner) owner = &owners.emplace_back(SummaryRow{row.owner, "", "", 0});
-    owner->count += row.count;
+    if (owners.add(row.owner)) totals.push_back(0);
+    totals[static_cast<std::size_t>(owners.find(row.owner))] += row.count;
     widths[0] = std::max(widths[0], row.owner.size());
     widen(row);
   }
@@ -56,7 +55,7 @@ inline std::string with_commas(Index number) {
   line("parameter", "shape", "count", "owner");
   for (const SummaryRow& row : rows) line(row.name, row.shape, with_commas(row.count), row.owner);
   text += '\n';
-  for (const SummaryRow& owner : owners) line(owner.name, "", with_commas(owner.count), "");
+  for (std::size_t i = 0; i < totals.size(); ++i) line(owners.names()[i], "", with_commas(totals[i]), "");
   line("total", "", with_commas(total), "");
   return text + shapes;
 }

@@ -12,10 +12,16 @@ template <Differentiable T = float>
 struct Encoded {
   PoolVector<Tensor<T>> values;      // [batch, width]
   PoolVector<Tensor<bool>> present;  // [batch]; undefined: everybody has it
+  PoolVector<std::string_view> names;  // for messages; may be empty
   Index batch = 0;
 
   Index size() const { return static_cast<Index>(values.size()); }
   const Tensor<T>& value(Index m) const { return values[static_cast<std::size_t>(m)]; }
+  /// What messages call a modality: `'left'`, or its number.
+  std::string name(Index m) const {
+    const auto i = static_cast<std::size_t>(m);
+    return i < names.size() ? join('\'', names[i], '\'') : std::to_string(m);
+  }
   /// Whether every sample has the modality, and the mask as [batch, 1] otherwise.
   bool complete(Index m) const { return !present[static_cast<std::size_t>(m)].defined(); }
   Tensor<bool> mask(Index m) const { return present[static_cast<std::size_t>(m)].view({batch, 1}); }

@@ -194,6 +194,8 @@ class MultiObjective {
   MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join)
       : combiner_(std::move(combiner)), join_(join) {
     if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
+    for (std::size_t k = 0; k < losses.size(); ++k)
+      if (losses[k].name.empty()) fail("MultiObjective: task ", k, " has no name; losses, metrics and files go by it");
     if (const std::string* twice = detail::repeated_name(losses))
       fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
     std::vector<std::string> names;
@@ -216,7 +218,8 @@ class MultiObjective {
       for (Index i = 0; w.defined() && i < w.size(); ++i) {
         const auto weight = static_cast<double>(w.data()[i]);
         if (!(weight >= 0) || std::isinf(weight))
-          fail("objective: task '", losses.name(task), "': weight ", i, " is ", weight, "; weights are finite and not negative");
+          throw SampleError(i * w.shape()[0] / w.size(), join("objective: task '", losses.name(task), "': the weight of "),
+                            join(" is ", weight, "; weights are finite and not negative"));
         sum += weight;
       }
       value = sum > 0 ? loss(prediction, target) : Tensor<T>::zeros({1});

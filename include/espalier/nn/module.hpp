@@ -53,7 +53,11 @@ class AnyModule {
   AnyModule() = default;
   template <class M>
     requires(!std::same_as<std::decay_t<M>, AnyModule> && ModuleFor<std::decay_t<M>, T>)
-  AnyModule(M&& module) : held_(new Held<std::decay_t<M>>(std::forward<M>(module))) {}
+  AnyModule(M&& module) : held_(new Held<std::decay_t<M>>(std::forward<M>(module))) {
+    static_assert(!hides_tensors<std::decay_t<M>>,
+                  "module: a struct that holds tensors or layers lists them in `void fields(auto&& visit)`, or they are neither "
+                  "trained nor saved; if it holds none, an empty one says so: `void fields(auto&&) {}`");
+  }
 
   explicit operator bool() const { return static_cast<bool>(held_); }
   /// Throws Error when there is no module.
@@ -169,6 +173,7 @@ void each_tensor(Object& object, F f) {
 /// The parameters of anything with fields. Names them after their paths, so that messages can.
 template <Differentiable T = float, class Model>
 Parameters<T> parameters(Model& model) {
+  static_assert(!hides_tensors<Model>, "parameters: a model lists its layers and tensors in `void fields(auto&& visit)`");
   std::vector<Named<Tensor<T>>> found;
   std::vector<std::uint64_t> seen;
   detail::each_tensor(model, [&](const std::string& path, auto& tensor) {

@@ -17,6 +17,9 @@ class Pass {
  public:
   /// A pass of the given step: the same (rng, step) draws the same numbers. The generator does not advance.
   explicit Pass(const Rng& rng, std::uint64_t step = 0) : rng_(rng), step_(step), exceptions_(std::uncaught_exceptions()) {}
+  /// The same for a step counted by an int or an Index. Throws Error for a negative one.
+  template <std::signed_integral Step>
+  Pass(const Rng& rng, Step step) : Pass(rng, checked(step)) {}
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
   ~Pass() {
@@ -93,6 +96,11 @@ class Pass {
       const T keep = static_cast<T>(1 - u.momentum), take = static_cast<T>(u.momentum);
       for (std::size_t i = 0; i < buffer.size(); ++i) buffer[i] = keep * buffer[i] + take * u.value.data()[i];
     }
+  }
+
+  static std::uint64_t checked(Index step) {
+    if (step < 0) fail("Pass: the step is ", step, "; it must not be negative");
+    return static_cast<std::uint64_t>(step);
   }
 
   Rng rng_;

@@ -1,6 +1,6 @@
 #pragma once
 // Arithmetic on tensors with broadcasting: + - * /, minimum, maximum, pow, where; comparisons give Tensor<bool>.
-// Numbers mix in as `2 * x`; they are never converted to tensors elsewhere.
+// Numbers mix in as `2 * x` and `x > 0.5f`; they are never converted to tensors elsewhere.
 
 #include "espalier/ops/elementwise.hpp"
 
@@ -138,6 +138,13 @@ Tensor<bool> compare(const Tensor<T>& a, const Tensor<T>& b, std::string_view na
   std::transform(p.data(), p.data() + p.size(), q.data(), y.raw(), f);
   return y;
 }
+template <class T, class F>
+Tensor<bool> compare(const Tensor<T>& a, T b, std::string_view name, F f) {
+  require(a, name, "a");
+  Tensor<bool> y = Tensor<bool>::empty(a.shape());
+  std::transform(a.data(), a.data() + a.size(), y.raw(), [&](T x) { return f(x, b); });
+  return y;
+}
 /// The values repeated to a shape, outside the graph, for any scalar type.
 template <class T>
 Tensor<T> expanded(const Tensor<T>& x, const Shape& shape) {
@@ -148,12 +155,43 @@ Tensor<T> expanded(const Tensor<T>& x, const Shape& shape) {
 }
 }  // namespace detail
 
+// Element by element; with NaN all but != are false. The number of `x > 0.5` is of the tensor's type.
 template <class T>
 Tensor<bool> operator<(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "less", std::less<T>{}); }
 template <class T>
 Tensor<bool> operator>(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "greater", std::greater<T>{}); }
 template <class T>
+Tensor<bool> operator<=(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "less_equal", std::less_equal<T>{}); }
+template <class T>
+Tensor<bool> operator>=(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "greater_equal", std::greater_equal<T>{}); }
+template <class T>
 Tensor<bool> operator==(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "equal", std::equal_to<T>{}); }
+template <class T>
+Tensor<bool> operator!=(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "not_equal", std::not_equal_to<T>{}); }
+template <class T>
+Tensor<bool> operator<(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "less", std::less<T>{}); }
+template <class T>
+Tensor<bool> operator>(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "greater", std::greater<T>{}); }
+template <class T>
+Tensor<bool> operator<=(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "less_equal", std::less_equal<T>{}); }
+template <class T>
+Tensor<bool> operator>=(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "greater_equal", std::greater_equal<T>{}); }
+template <class T>
+Tensor<bool> operator==(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "equal", std::equal_to<T>{}); }
+template <class T>
+Tensor<bool> operator!=(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "not_equal", std::not_equal_to<T>{}); }
+template <class T>
+Tensor<bool> operator<(detail::number<T> a, const Tensor<T>& b) { return b > a; }
+template <class T>
+Tensor<bool> operator>(detail::number<T> a, const Tensor<T>& b) { return b < a; }
+template <class T>
+Tensor<bool> operator<=(detail::number<T> a, const Tensor<T>& b) { return b >= a; }
+template <class T>
+Tensor<bool> operator>=(detail::number<T> a, const Tensor<T>& b) { return b <= a; }
+template <class T>
+Tensor<bool> operator==(detail::number<T> a, const Tensor<T>& b) { return b == a; }
+template <class T>
+Tensor<bool> operator!=(detail::number<T> a, const Tensor<T>& b) { return b != a; }
 template <class T>
 Tensor<bool> operator!(const Tensor<T>& a) requires std::same_as<T, bool> {
   return detail::compare(a, a, "not", [](bool p, bool) { return !p; });

@@ -102,6 +102,11 @@ template <class T>
 Tensor<T> concat(const std::vector<Tensor<T>>& xs, int axis) {
   return concat(std::span<const Tensor<T>>(xs), axis);
 }
+/// concat({a, b}, 0)
+template <class T>
+Tensor<T> concat(std::initializer_list<Tensor<T>> xs, int axis) {
+  return concat(std::span<const Tensor<T>>(xs.begin(), xs.size()), axis);
+}
 /// Tensors of equal shape along a new axis.
 template <class T>
 Tensor<T> stack(std::span<const Tensor<T>> xs, int axis) {
@@ -121,6 +126,10 @@ Tensor<T> stack(std::span<const Tensor<T>> xs, int axis) {
 template <class T>
 Tensor<T> stack(const std::vector<Tensor<T>>& xs, int axis) {
   return stack(std::span<const Tensor<T>>(xs), axis);
+}
+template <class T>
+Tensor<T> stack(std::initializer_list<Tensor<T>> xs, int axis) {
+  return stack(std::span<const Tensor<T>>(xs.begin(), xs.size()), axis);
 }
 
 namespace detail {

@@ -265,17 +265,28 @@ struct LinearOp {
   }
 };
 
+namespace detail {
+/// `linear: layer 'trunk.0': `, once parameters(model) has named the weight.
+template <class T>
+[[gnu::cold]] std::string linear_name(const Tensor<T>& weight) {
+  const Leaf<T>* leaf = leaf_of(weight);
+  if (!leaf || leaf->name.empty()) return "linear: ";
+  const std::string_view path = leaf->name;
+  return join("linear: layer '", path.substr(0, path.ends_with(".weight") ? path.size() - 7 : path.size()), "': ");
+}
+}  // namespace detail
+
 /// x [..., in] times weight^T, weight [out, in], plus bias [out] (may be undefined), then the activation: [..., out].
 template <Differentiable T>
 Tensor<T> linear(const Tensor<T>& x, const Tensor<T>& weight, const Tensor<T>& bias, Activation activation = Activation::none) {
   require(x, "linear");
   require(weight, "linear", "weight");
   if (weight.rank() != 2 || x.rank() < 1 || x.shape()[-1] != weight.shape()[1])
-    fail("linear: x is ", x.shape(), ", weight is ", weight.shape(), "; weight is [out, in] and x's last axis must equal in",
+    fail(detail::linear_name(weight), "x is ", x.shape(), ", weight is ", weight.shape(), "; weight is [out, in] and x's last axis must equal in",
          weight.rank() == 2 ? join(" (", weight.shape()[1], ")") : "");
   const Index out = weight.shape()[0], in = weight.shape()[1];
   if (bias.defined() && !(bias.shape() == Shape{out}))
-    fail("linear: bias is ", bias.shape(), ", weight is ", weight.shape(), "; bias must be [", out, "]");
+    fail(detail::linear_name(weight), "bias is ", bias.shape(), ", weight is ", weight.shape(), "; bias must be [", out, "]");
   Shape shape = x.shape();
   const Index m = x.shape().span(0, x.rank() - 1);
   shape[-1] = out;

@@ -154,6 +154,11 @@ template <class T>
   fail(s.loss->name, ": task '", s.task, "': ", what);
 }
 
+template <class T>
+[[noreturn]] void bad_sample(const LossSegment<T>& s, Index sample, std::string_view before, std::string after) {
+  throw SampleError(sample, join(s.loss->name, ": task '", s.task, "': ", before), std::move(after));
+}
+
 /// Copies the targets and weights of one segment into the blocks; returns the sum of its weights.
 template <class T>
 double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<T>& targets, Tensor<T>& weights, Index* classes) {
@@ -183,18 +188,18 @@ double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<
     for (Index j = 0; j < (by_class ? 1 : width); ++j) {
       const T weight = !w.defined() ? T(1) : per_sample ? w.data()[i] : w.data()[i * width + j];
       if (!(weight >= T(0)) || weight == std::numeric_limits<T>::infinity())
-        bad_target(s, join("the weight of sample ", i, " is ", static_cast<double>(weight), "; weights are finite and not negative"));
+        bad_sample(s, i, "the weight of ", join(" is ", static_cast<double>(weight), "; weights are finite and not negative"));
       sum += static_cast<double>(weight);
       if (weights.defined())
         std::fill_n(weights.raw() + i * columns + s.begin + j, by_class ? width : 1, weight);
       if (by_class) {
         const Index c = target.classes.data()[i];
         if (weight > T(0) && (c < 0 || c >= width))
-          bad_target(s, join("sample ", i, " has class ", c, "; classes must lie in [0, ", width - 1, "]"));
+          bad_sample(s, i, "", join(" has class ", c, "; classes must lie in [0, ", width - 1, "]"));
         classes[i] = weight > T(0) ? c : 0;
       } else if (class_values) {
         const Index c = target.classes.data()[i * expected_width + j];
-        if (weight > T(0) && (c < 0 || c > 1)) bad_target(s, join("sample ", i, " has class ", c, "; it must be 0 or 1"));
+        if (weight > T(0) && (c < 0 || c > 1)) bad_sample(s, i, "", join(" has class ", c, "; it must be 0 or 1"));
         targets.raw()[i * columns + s.begin + j] = weight > T(0) ? static_cast<T>(c) : T(0);
       } else {
         targets.raw()[i * columns + s.begin + j] = weight > T(0) ? value.data()[i * width + j] : T(0);

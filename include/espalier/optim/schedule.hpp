@@ -4,6 +4,7 @@
 //   double factor(double epoch, double epochs) const;   // epoch counts from 0 and has fractions: 2.5 is halfway through the third
 //   void observe(double monitored, bool higher_is_better);   // optional: told the monitored value after every epoch
 //   void check() const;                                 // optional: throws Error for options that make no sense
+//   std::string text() const;                           // optional: what it is; a run is resumed with the same one
 //   void fields(auto&& visit);                          // its state, if any
 //
 //   double lr = 0.1 * schedule.factor(3, 30);            // in a loop of one's own; the Trainer does it before every step
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <string>
 
 #include "espalier/core/owned.hpp"
 #include "espalier/tensor/fields.hpp"
@@ -25,6 +27,7 @@ concept LearningRateSchedule = requires(const S& s, double epoch) {
 /// The optimizer's own learning rate throughout.
 struct ConstantSchedule {
   double factor(double, double) const { return 1; }
+  std::string text() const { return "ConstantSchedule{}"; }
 };
 
 /// factor^k after k periods of `every` epochs: PyTorch's StepLR.
@@ -35,6 +38,7 @@ struct StepSchedule {
     if (!(every > 0)) fail("StepSchedule: every is ", every, " epochs; it must be above 0");
   }
   double factor(double epoch, double) const { return std::pow(gamma, std::floor(epoch / every)); }
+  std::string text() const { return join("StepSchedule{.every = ", every, ", .gamma = ", gamma, '}'); }
 };
 
 /// From 1 down to `floor` along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts): PyTorch's
@@ -50,6 +54,7 @@ struct CosineSchedule {
     if (!(epoch < length)) return floor;
     return floor + (1 - floor) * 0.5 * (1 + std::cos(3.14159265358979323846 * epoch / length));
   }
+  std::string text() const { return join("CosineSchedule{.epochs = ", epochs, ", .floor = ", floor, '}'); }
 };
 
 /// Lower when the monitored value has not improved for more than `patience` epochs: PyTorch's ReduceLROnPlateau, whose
@@ -72,6 +77,10 @@ struct PlateauSchedule {
       fail("PlateauSchedule: patience is ", patience, ", cooldown is ", cooldown, "; neither may be negative");
   }
   double factor(double, double) const { return state.factor; }
+  std::string text() const {
+    return join("PlateauSchedule{.gamma = ", gamma, ", .patience = ", patience, ", .threshold = ", threshold, ", .cooldown = ",
+                cooldown, ", .floor = ", floor, '}');
+  }
   void observe(double value, bool higher_is_better) {
     const double sign = higher_is_better ? 1 : -1;
     const bool better = !std::isnan(value) &&  // a value that is not there is no better one
@@ -111,6 +120,8 @@ class Schedule {
   void observe(double monitored, bool higher_is_better) { held_->observe(monitored, higher_is_better); }
   /// Whether it looks at the monitored value at all.
   bool observes() const { return held_->observes(); }
+  /// What it is, with its options: `StepSchedule{.every = 10, .gamma = 0.1}`.
+  std::string text() const { return held_->text(); }
   void fields(Visitor& visit) { held_->fields(visit); }
 
  private:
@@ -119,6 +130,7 @@ class Schedule {
     virtual double factor(double epoch, double epochs) const = 0;
     virtual void observe(double monitored, bool higher_is_better) = 0;
     virtual bool observes() const = 0;
+    virtual std::string text() const = 0;
     virtual void fields(Visitor& visit) = 0;
     virtual Base* copy() const = 0;
   };
@@ -135,6 +147,10 @@ class Schedule {
     bool observes() const override {
       if constexpr (requires { schedule.observes(); }) return schedule.observes();
       else return listens;
+    }
+    std::string text() const override {
+      if constexpr (requires { schedule.text(); }) return schedule.text();
+      else return "a schedule of the program's own";
     }
     void fields(Visitor& visit) override { walk(schedule, visit); }
     Base* copy() const override { return new Held(schedule); }
@@ -157,6 +173,7 @@ struct WarmUp {
   }
   void observe(double monitored, bool higher_is_better) { then.observe(monitored, higher_is_better); }
   bool observes() const { return then.observes(); }
+  std::string text() const { return join("WarmUp{.epochs = ", epochs, ", .then = ", then, ", .start = ", start, '}'); }
   void fields(auto&& visit) { visit("then", then); }
 };
 

@@ -14,6 +14,29 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
+class Visitor;
+
+namespace detail {
+/// What a visitor knows how to take.
+template <class T>
+inline constexpr bool is_field = false;
+template <class T>
+inline constexpr bool is_field<Tensor<T>> = true;
+template <class T>
+inline constexpr bool is_field<std::vector<T>> = true;
+template <class T>
+inline constexpr bool is_field<std::optional<T>> = true;
+template <>
+inline constexpr bool is_field<std::string> = true;
+}  // namespace detail
+
+/// Whether a type seems to hold tensors that nobody finds: without fields, yet not plain numbers, and no lambda (which cannot
+/// have fields, and cannot be assigned once it has captured something).
+template <class M>
+inline constexpr bool hides_tensors =
+    std::is_class_v<M> && !requires(M& m, Visitor& visit) { m.fields(visit); } && !std::is_trivially_copyable_v<M> &&
+    std::is_copy_assignable_v<M>;
+
 /// Walks an object's fields; a concrete visitor says what to do at each tensor, number and text.
 class Visitor {
  public:
@@ -21,6 +44,13 @@ class Visitor {
 
   template <class Field>
   void operator()(std::string_view name, Field& field) {
+    static_assert(detail::is_field<Field> || !hides_tensors<Field>,
+                  "fields: what is visited is a tensor, a number, a text, a list of these, or has `void fields(auto&& visit)` itself");
+    walk_into(name, field);
+  }
+  /// The same for whatever a program made; without fields there is nothing in it to visit.
+  template <class Object>
+  void walk_into(std::string_view name, Object& field) {
     const std::size_t length = path_.size();
     if (!path_.empty() && !name.empty()) path_ += '.';
     path_ += name;
@@ -73,7 +103,7 @@ class Visitor {
 /// Walks a whole object, with an optional name in front of every path.
 template <class Object>
 void walk(Object& object, Visitor& visitor, std::string_view name = "") {
-  visitor(name, object);
+  visitor.walk_into(name, object);
 }
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "espalier/core/error.hpp"
+#include "espalier/core/nearest.hpp"
 #include "espalier/core/order.hpp"
 #include "espalier/core/shape.hpp"
 
@@ -20,6 +21,20 @@ struct Named {
   Value value = {};
 };
 
+namespace detail {
+/// What messages call the values of a list; a type may have a `kind` of its own.
+template <class Value>
+inline constexpr std::string_view kind_of = "name";
+template <class Value>
+  requires requires { Value::kind; }
+inline constexpr std::string_view kind_of<Value> = Value::kind;
+
+[[noreturn, gnu::cold]] inline void unknown_name(std::string_view kind, std::string_view name, const std::vector<std::string>& known) {
+  fail(kind, "s: unknown ", kind, " '", name, "'; known: ", listing(known, [](const std::string& n) { return n; }),
+       did_you_mean(name, known));
+}
+}  // namespace detail
+
 template <class Value>
 class NamedList {
  public:
@@ -27,7 +42,7 @@ class NamedList {
   NamedList(std::initializer_list<Named<Value>> items) : NamedList(std::vector<Named<Value>>(items)) {}
   /// Throws Error when a name appears twice.
   explicit NamedList(std::vector<Named<Value>> items) : items_(std::move(items)) {
-    if (const std::string* twice = detail::repeated_name(items_)) fail("names: '", *twice, "' appears twice; names must differ");
+    if (const std::string* twice = detail::repeated_name(items_)) fail(detail::kind_of<Value>, "s: '", *twice, "' appears twice; names must differ");
   }
 
   Index size() const { return static_cast<Index>(items_.size()); }
@@ -48,10 +63,12 @@ class NamedList {
     return nullptr;
   }
   Value* find(std::string_view name) { return const_cast<Value*>(std::as_const(*this).find(name)); }
-  /// The value of a name; throws `unknown name 'x'; known: a, b`.
+  /// The value of a name; throws Error, for instance `inputs: unknown input 'x'; known: a, b`.
   const Value& operator[](std::string_view name) const {
     if (const Value* value = find(name)) return *value;
-    fail("unknown name '", name, "'; known: ", names());
+    std::vector<std::string> known;
+    for (const Named<Value>& item : items_) known.push_back(item.name);
+    detail::unknown_name(detail::kind_of<Value>, name, known);
   }
   std::string names() const {
     return listing(items_, [](const Named<Value>& item) { return item.name; });

@@ -13,6 +13,8 @@ namespace espalier::inline ESPALIER_ABI {
 /// One modality of a batch: values or tokens, and what of them exists.
 template <Differentiable T = float>
 struct Input {
+  static constexpr std::string_view kind = "input";
+
   Tensor<T> values = {};      // [batch, ...]; undefined when the modality is tokens
   Tensor<bool> present = {};  // [batch]; undefined: every sample has the modality
   Tensor<Index> tokens = {};  // [batch, steps]
@@ -30,6 +32,11 @@ struct Input {
   }
 };
 
+namespace detail {
+template <class T>
+inline constexpr std::string_view kind_of<Tensor<T>> = "tensor";
+}
+
 /// The modalities of a batch by name.
 template <Differentiable T = float>
 using Inputs = NamedList<Input<T>>;
@@ -38,6 +45,8 @@ using Inputs = NamedList<Input<T>>;
 /// Weight 0 means no label; an undefined weight means 1 throughout.
 template <Differentiable T = float>
 struct Target {
+  static constexpr std::string_view kind = "target";
+
   Tensor<T> value = {};        // [batch, width] or [batch]
   Tensor<Index> classes = {};  // [batch]
   Tensor<T> weight = {};

@@ -6,10 +6,13 @@
 //   double accuracy = result("digit", "accuracy");
 //   const NamedList<Tensor<float>> outputs = predict(model, test);   // outputs["digit"] is [rows, 10]
 
+#include "espalier/core/names.hpp"
+#include "espalier/core/nearest.hpp"
 #include "espalier/data/loader.hpp"
-#include "espalier/multitask/objective.hpp"
-#include "espalier/train/metrics.hpp"
 #include "espalier/model/model_ref.hpp"
+#include "espalier/multitask/objective.hpp"
+#include "espalier/train/loss_sums.hpp"
+#include "espalier/train/metrics.hpp"
 #include "espalier/train/text.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -39,12 +42,10 @@ class Evaluation {
   const std::vector<Measure>& measures() const { return measures_; }
   /// Throws Error for an unknown one, listing the known.
   double operator()(std::string_view task, std::string_view name) const {
-    std::string known;
-    for (const Measure& m : measures_) {
+    for (const Measure& m : measures_)
       if (m.task == task && m.name == name) return m.value;
-      known += join(known.empty() ? "" : ", ", m.task, '/', m.name);
-    }
-    fail("evaluation: there is no '", name, "' of task '", task, "'; there are: ", known);
+    fail("evaluation: there is no '", name, "' of task '", task,
+         "'; there are: ", listing(measures_, [](const Measure& m) { return join(m.task, '/', m.name); }));
   }
   /// The sum of the losses of the tasks that have labels; NaN when none has, or one of them is NaN.
   double loss() const {
@@ -82,40 +83,43 @@ class Evaluation {
 template <Differentiable T = float>
 class Evaluator {
  public:
-  /// Throws Error when metrics are given for a task that the objective does not have.
-  Evaluator(const MultiObjective<T>& objective, const TaskMetrics& metrics) : objective_(&objective) {
-    for (const auto& [task, list] : metrics) {
-      bool known = false;
-      for (const std::string& name : objective.names()) known |= name == task;
-      if (!known)
-        fail("metrics: unknown task '", task, "'; known: ", listing(objective.names(), [](const std::string& n) { return n; }));
+  /// Throws Error when metrics are given for a task that the objective does not have, or twice for one, or when two of a task's
+  /// metrics have one name.
+  Evaluator(const MultiObjective<T>& objective, const TaskMetrics& metrics) : objective_(&objective), losses_(objective.size()) {
+    if (const std::string* twice = detail::repeated_name(metrics))
+      fail("metrics: task '", *twice, "' is listed twice; list all of its metrics at once");
+    const std::vector<std::string>& tasks = objective.names();
+    NameIndex known(objective.size(), [&](Index k) { return std::string_view(tasks[static_cast<std::size_t>(k)]); });
+    std::vector<const std::vector<AnyMetric>*> chosen(tasks.size(), nullptr);
+    for (std::size_t i = 0; i < metrics.size(); ++i) {
+      const Index k = known.find(metrics[i].name, static_cast<Index>(i));
+      if (k < 0)
+        fail("metrics: unknown task '", metrics[i].name, "'; known: ", listing(tasks, [](const std::string& n) { return n; }),
+             did_you_mean(metrics[i].name, tasks));
+      chosen[static_cast<std::size_t>(k)] = &metrics[i].value;
     }
-    for (Index k = 0; k < objective.size(); ++k) {
-      const std::string& name = objective.names()[static_cast<std::size_t>(k)];
-      const std::vector<AnyMetric>* chosen = nullptr;
-      for (const auto& [task, list] : metrics)
-        if (task == name) chosen = &list;
-      metrics_.push_back(chosen ? *chosen : metrics::defaults(objective.loss(k).name()));
+    for (std::size_t k = 0; k < tasks.size(); ++k) {
+      metrics_.push_back(chosen[k] ? *chosen[k] : metrics::defaults(objective.loss(static_cast<Index>(k)).name()));
+      check_names(tasks[k], metrics_[k]);
     }
     reset();
   }
 
   void reset() {
-    sums_.assign(metrics_.size(), 0);
-    weights_.assign(metrics_.size(), 0);
+    losses_.reset();
     for (std::vector<AnyMetric>& list : metrics_)
       for (AnyMetric& metric : list) metric.reset();
   }
   void add(const Outputs<T>& outputs, const Targets<T>& targets) {
     const Losses<T> losses = (*objective_)(outputs, targets);
+    losses_.add(losses);
+    NameIndex predicted(outputs.size(), [&](Index i) { return std::string_view(outputs.name(i)); });
+    NameIndex given(targets.size(), [&](Index i) { return std::string_view(targets.at(i).name); });
     for (Index k = 0; k < losses.size(); ++k) {
       const auto task = static_cast<std::size_t>(k);
-      if (!losses.present(k)) continue;
-      sums_[task] += losses.value(k) * losses.weight(k);
-      weights_[task] += losses.weight(k);
-      if (metrics_[task].empty()) continue;
+      if (!losses.present(k) || metrics_[task].empty()) continue;
       const std::string& name = losses.name(k);
-      const Scored batch = scored(outputs.at(outputs.find(name, k)), *targets.find(name, k), name);
+      const Scored batch = scored(outputs.at(predicted.find(name, k)), targets.at(given.find(name, k)).value, name);
       for (AnyMetric& metric : metrics_[task]) metric.add(batch);
     }
   }
@@ -123,8 +127,8 @@ class Evaluator {
     std::vector<Evaluation::Measure> measures;
     for (std::size_t k = 0; k < metrics_.size(); ++k) {
       const std::string& task = objective_->names()[k];
-      const bool any = weights_[k] > 0;
-      measures.push_back({task, "loss", any ? sums_[k] / weights_[k] : std::numeric_limits<double>::quiet_NaN(), false, any});
+      const bool any = losses_.any(k);
+      measures.push_back({task, "loss", losses_.mean(k), false, any});
       for (const AnyMetric& metric : metrics_[k])
         measures.push_back({task, metric.name(), metric.value(), metric.higher_is_better(), any});
     }
@@ -132,16 +136,39 @@ class Evaluator {
   }
 
  private:
+  [[gnu::cold]] static void check_names(const std::string& task, const std::vector<AnyMetric>& metrics) {
+    NameTable names;
+    names.add("loss");
+    for (const AnyMetric& metric : metrics)
+      if (!names.add(metric.name()))
+        fail("metrics: task '", task, "' has '", metric.name(), "' twice; its metrics must differ in name, and 'loss' is its loss");
+  }
+
   const MultiObjective<T>* objective_;
   std::vector<std::vector<AnyMetric>> metrics_;  // of each task
-  std::vector<double> sums_, weights_;           // of the losses
+  LossSums losses_;
 };
 
 namespace detail {
+/// Calls f, which uses the loader's current batch. What is wrong with a sample of it is said of the row of the data: the
+/// place in a batch, shuffled perhaps, tells nobody anything.
+template <class T, class F>
+decltype(auto) naming_rows(const Loader<T>& loader, std::string_view data, F&& f) {
+  try {
+    return f();
+  } catch (const SampleError& error) {
+    const std::span<const Index> rows = loader.batch_rows();
+    const auto sample = static_cast<std::size_t>(error.sample());
+    if (sample >= rows.size()) throw;
+    throw Error(error.text(join("row ", rows[sample], " of the ", data)));
+  }
+}
+
 template <class T>
 Evaluation evaluate(const ModelRef<T>& model, const MultiObjective<T>& objective, Loader<T> loader, const TaskMetrics& metrics) {
   Evaluator<T> evaluator(objective, metrics);
-  for (const Batch<T>& batch : loader.epoch(0)) evaluator.add(model(batch.inputs), batch.targets);
+  for (const Batch<T>& batch : loader.epoch(0))
+    naming_rows(loader, "data", [&] { evaluator.add(model(batch.inputs), batch.targets); });
   return evaluator.result();
 }
 
@@ -157,7 +184,7 @@ NamedList<Tensor<T>> predict(const ModelRef<T>& model, Loader<T> loader) {
         names.push_back(outputs.name(k));
         parts.emplace_back();
       }
-      parts[task].push_back(outputs[outputs.name(k)]);
+      parts[task].push_back(outputs.at(k));
     }
   }
   NamedList<Tensor<T>> all;
@@ -167,7 +194,7 @@ NamedList<Tensor<T>> predict(const ModelRef<T>& model, Loader<T> loader) {
 }  // namespace detail
 
 /// A model's losses and metrics on all rows of the data, each row counted by its weights: exact, however the batches are cut.
-/// Throws Error as model, objective and metrics do, and for data without a row.
+/// Throws Error as model, objective and metrics do (of a sample with its row in the data, from 0), and for data without a row.
 template <Differentiable T, ModelFor<T> Model, DatasetFor<T> Data>
 Evaluation evaluate(const Model& model, const MultiObjective<T>& objective, const Data& data, const EvaluateOptions& options = {}) {
   if (data.size() == 0) fail("evaluate: the data has no rows; there must be at least 1");

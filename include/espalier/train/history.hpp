@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "espalier/core/nearest.hpp"
 #include "espalier/io/file.hpp"
 #include "espalier/train/text.hpp"
 
@@ -45,8 +46,9 @@ class History {
   /// Error for an unknown name, and when there is no number.
   Index best(std::string_view column, bool higher_is_better) const;
 
-  /// All rows as CSV with a header, which `read_csv` and every other reader takes: quoted as RFC 4180 says, lines end in
-  /// LF as text does here, NaN is an empty field, numbers read back as they are, bit for bit.
+  /// All rows as CSV with a header, quoted as RFC 4180 says; lines end in LF as text does here, NaN is an empty field, numbers
+  /// read back as they are, bit for bit. `read_csv` takes it; an infinity, which a loss may be, is written as `inf` or `-inf`,
+  /// and is read with {.missing = {"inf", "-inf"}}, as a table has finite numbers only.
   std::string csv() const;
   /// The same into a file, by `replace_file`. Throws FileError.
   void save_csv(const std::string& path) const { replace_file(path, csv()); }
@@ -106,7 +108,7 @@ inline void History::append(std::span<const double> row) {
 
 inline std::span<const double> History::operator[](std::string_view column) const {
   const Index at = find(column);
-  if (at < 0) fail("History: unknown column '", column, "'; known: ", known());
+  if (at < 0) fail("History: unknown column '", column, "'; known: ", known(), did_you_mean(column, columns_));
   return numbers(static_cast<std::size_t>(at));
 }
 

@@ -13,10 +13,10 @@
 //
 // ends with the very bits of an uninterrupted run, wherever it was interrupted.
 
-#include "espalier/io/checkpoint.hpp"
 #include "espalier/optim/clip.hpp"
+#include "espalier/train/kept_values.hpp"
 #include "espalier/train/optimizer_ref.hpp"
-#include "espalier/train/trainer_options.hpp"
+#include "espalier/train/run_settings.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -33,7 +33,8 @@ class Trainer {
 
   /// Trains until all epochs are done, or early stopping or a callback ends it; returns `history()`. Goes on from where it
   /// was: after `resume`, after a callback's stop, or after an exception. Throws Error as model, objective and data do (a
-  /// loss that is not finite names its task; the step that met it has changed nothing), and when the run is over already.
+  /// loss that is not finite names its task; the step that met it has changed nothing; what is wrong with a sample is said of its
+  /// row in the data, from 0), when early stopping has had nothing to judge by, and when the run is over already.
   template <DatasetFor<T> Train>
   const History& fit(const Train& train) {
     run(loader(train), nullptr);
@@ -59,18 +60,19 @@ class Trainer {
   const History& history() const { return history_; }
   /// Whether the run is over: all epochs are done, or patience is at its end.
   bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
-  /// Why `fit` ended, in a sentence; empty while it has not.
+  /// Why `fit` ended, in a sentence, and whether no epoch could be the best; empty while it has not.
   const std::string& ending() const { return ending_; }
 
   /// Writes the whole run, from which `resume` goes on.
-  void save(const std::string& path) { espalier::save(path, state()); }
-  /// Takes over a run that a Trainer of the same model, objective, optimizer and options has written; epochs and patience may
-  /// be more than they were (a schedule of the whole run's length then is another one; whether best values are kept must be
-  /// the same). The file's learning rate and random numbers count, this Trainer's schedule does. False when there is no such file and
-  /// that is fine. Throws FileError as `load` does, listing all differences.
+  void save(const std::string& path) { espalier::save(path, state(true), {.metadata = settings().metadata()}); }
+  /// Takes over a run that a Trainer of the same model, objective, optimizer and options has written; epochs, patience and
+  /// min_delta may be others (a schedule of the whole run's length then is another one). The file's learning rate and random
+  /// numbers count. False when there is no such file and that is fine. Throws FileError for a run with another schedule (unless
+  /// the options allow it), another monitor, or early stopping switched on or off, and as `load` does, listing all differences.
   bool resume(const std::string& path, const ResumeOptions& options = {}) {
     if (options.if_exists && !file_exists(path)) return false;
-    espalier::load(path, state());
+    settings().check(path, options);
+    espalier::load(path, state(!options.other_schedule), {.partial = options.other_schedule});
     optimizer_.set_lr(base_lr_);
     return true;
   }
@@ -80,6 +82,7 @@ class Trainer {
     visit("optimizer", optimizer_);
     visit("objective", *objective_);
     visit("run", run_);
+    visit("schedule", options_.schedule);
   }
 
  private:
@@ -120,27 +123,15 @@ class Trainer {
         options_(std::move(options)),
         rng_(options_.seed),
         evaluator_(objective, options_.metrics),
-        base_lr_(optimizer.lr()) {
-    const TrainerOptions& o = options_;
-    if (o.epochs < 1) fail("Trainer: epochs is ", o.epochs, "; it must be at least 1");
-    if (o.batch < 1) fail("Trainer: batch is ", o.batch, "; it must be at least 1");
-    if (!(o.clip_norm > 0)) fail("Trainer: clip_norm is ", o.clip_norm, "; it must be above 0");
-    if (o.early_stopping.patience < 0)
-      fail("Trainer: early_stopping.patience is ", o.early_stopping.patience, "; it must not be negative");
-    if (!(o.early_stopping.min_delta >= 0))
-      fail("Trainer: early_stopping.min_delta is ", o.early_stopping.min_delta, "; it must not be negative");
-    if (o.checkpoint.steps < 0) fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, "; it must not be negative");
-    if (o.checkpoint.steps > 0 && o.checkpoint.last.empty())
-      fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, ", but checkpoint.last names no file");
+        base_lr_(optimizer.lr()),
+        losses_(objective.size()) {
+    detail::check_options(options_);
     check_files();
     check_parameters();
     lay_out_history();
-    sums_.assign(static_cast<std::size_t>(objective.size()), 0);
-    weights_ = sums_;
     for (const std::string& task : objective.names()) shown_.push_back({task, 0});
     batch_losses_ = shown_;
-    if (keeps_best())
-      each_model_tensor([&](auto& tensor) { this->best_tensors(tensor).push_back(tensor.clone()); });
+    if (keeps_best()) best_.make(model_);
   }
 
   template <class D>
@@ -149,8 +140,10 @@ class Trainer {
     return Loader<T>(detail::Borrowed<D>{&data},
                      {.batch = options_.batch, .shuffle = options_.shuffle, .drop_last = options_.drop_last}, rng_);
   }
-  State state() {
-    return State{{"model", model_}, {"optimizer", optimizer_}, {"objective", *objective_}, {"run", run_}};
+  State state(bool with_schedule) {
+    State all{{"model", model_}, {"optimizer", optimizer_}, {"objective", *objective_}, {"run", run_}};
+    if (with_schedule) all.add({"schedule", options_.schedule});
+    return all;
   }
   bool keeps_best() const { return options_.early_stopping.patience > 0 && options_.early_stopping.restore_best; }
   bool out_of_patience() const {
@@ -166,19 +159,18 @@ class Trainer {
     visit("ending", ending_);
     visit("monitor", monitor_);
     visit("base_lr", base_lr_);
-    visit("loss_sums", sums_);
-    visit("loss_weights", weights_);
+    visit("losses", losses_);
     visit("seconds", seconds_);
-    visit("schedule", options_.schedule);
     visit("history", history_);
     visit("best_value", best_value_);
     visit("best_in_model", best_in_model_);
     visit("epochs_since_best", since_best_);
-    visit("best_float", best_float_);
-    visit("best_double", best_double_);
-    visit("best_index", best_index_);
-    visit("best_bool", best_bool_);
+    visit("best", best_);
     visit("callbacks", options_.callbacks);
+  }
+
+  RunSettings settings() const {
+    return {keeps_best(), monitor_.empty() ? options_.monitor : monitor_, options_.schedule.text()};
   }
 
   /// What would be noticed only when the first epoch is done.
@@ -191,7 +183,7 @@ class Trainer {
   }
   [[gnu::cold]] void check_parameters() {
     std::vector<std::uint64_t> leaves;
-    each_model_tensor([&](auto& tensor) {
+    detail::each_tensor(model_, [&](const std::string&, auto& tensor) {
       if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
         if (const Leaf<T>* leaf = leaf_of(tensor)) leaves.push_back(detail::key_of(leaf));
     });
@@ -209,8 +201,8 @@ class Trainer {
     add("validation/loss", false);
     const Evaluation measures = evaluator_.result();
     for (const Evaluation::Measure& m : measures.measures()) add(join("validation/", m.task, '/', m.name), m.higher_is_better);
+    detail::check_monitor(options_.monitor, std::vector<std::string>(columns.begin() + 3, columns.end()));  // not the time it took
     history_ = History(std::move(columns));
-    if (!options_.monitor.empty()) (void)history_[options_.monitor];  // throws for an unknown one
   }
 
   // ---- the run ------------------------------------------------------------------------------------------------------
@@ -218,7 +210,8 @@ class Trainer {
   void run(Loader<T> train, Loader<T>* validation) {
     if (finished() && ended_) {
       if (epoch_ >= options_.epochs)
-        fail("Trainer: all ", options_.epochs, " epochs are done; give it more with extend(epochs), or make a new Trainer");
+        fail("Trainer: all ", options_.epochs,
+             " epochs are done; ask finished() before fit, give it more with extend(epochs), or make a new Trainer");
       fail("Trainer: early stopping has ended the run (", ending_, "); give it more patience when it is resumed, or make a new Trainer");
     }
     if (!validation && options_.monitor.starts_with("validation/"))
@@ -253,13 +246,33 @@ class Trainer {
       if (!goes_on) return interrupt(progress);
       if (!options_.checkpoint.last.empty()) save(options_.checkpoint.last);
     }
+    const bool measured = !std::isnan(best_value_);
+    if (out_of_patience() && !measured) {
+      if (!options_.checkpoint.last.empty()) save(options_.checkpoint.last);
+      fail("Trainer: ", never_measured(), "; early stopping needs a value to judge by, and neither data without labels nor a nan "
+           "among the inputs gives one; look at the data, or set another .monitor");
+    }
     ended_ = true;
     const Index patience = options_.early_stopping.patience;
     ending_ = out_of_patience() ? join("no better ", monitor_, " for ", patience, patience == 1 ? " epoch" : " epochs")
                                 : "all epochs are done";
-    if (keeps_best() && !std::isnan(best_value_)) swap_best();
+    if (!measured && (patience > 0 || !options_.checkpoint.best.empty() || options_.schedule.observes()))
+      ending_ += join(", but ", never_measured(), ": none is the best");
+    if (keeps_best() && measured) swap_best();
     if (!options_.checkpoint.last.empty()) save(options_.checkpoint.last);
     progress.end();
+  }
+  /// `validation/loss was nan after all 3 epochs, as validation/ink/loss was`
+  [[gnu::cold]] std::string never_measured() const {
+    const Index epochs = history_.rows();
+    std::string text = join(monitor_, " was nan after ", epochs == 1 ? "1 epoch" : join("all ", epochs, " epochs"));
+    if (monitor_ != "validation/loss" && monitor_ != "train/loss") return text;
+    std::vector<std::string> reasons;
+    for (const std::string& task : objective_->names())
+      if (const std::string column = join(monitor_.substr(0, monitor_.size() - 4), task, "/loss"); std::isnan(history_[column].back()))
+        reasons.push_back(column);
+    const char* were = reasons.size() == 1 ? " was" : " were";
+    return reasons.empty() ? text : text + ", as " + listing(reasons, [](const std::string& n) { return n; }) + were;
   }
 
   /// A callback wants to stop here.
@@ -279,16 +292,15 @@ class Trainer {
     const double epoch = static_cast<double>(epoch_) + static_cast<double>(row_) / static_cast<double>(train.size());
     const double lr = base_lr_ * options_.schedule.factor(epoch, static_cast<double>(options_.epochs));
     optimizer_.set_lr(lr);
-    const Losses<T> losses = update(batch, train.step());
+    const Losses<T> losses =
+        detail::naming_rows(train, "training data", [&] { return update(batch, train.step()); });
     row_ = train.at_row();
+    losses_.add(losses);
     for (Index k = 0; k < losses.size(); ++k) {
       const auto task = static_cast<std::size_t>(k);
       batch_losses_[task].value = losses.present(k) ? losses.value(k) : std::numeric_limits<double>::quiet_NaN();
-      if (!losses.present(k)) continue;
-      sums_[task] += losses.value(k) * losses.weight(k);
-      weights_[task] += losses.weight(k);
+      shown_[task].value = losses_.mean(task);
     }
-    for (std::size_t k = 0; k < shown_.size(); ++k) shown_[k].value = mean_loss(k);
     const Index position = (row_ - 1) / train.options().batch;
     progress.step(epoch_, position, batch.size(), shown_);
     bool goes_on = true;
@@ -311,29 +323,19 @@ class Trainer {
     }
   }
 
-  /// The mean over the rows of this epoch so far; NaN without a label.
-  double mean_loss(std::size_t task) const {
-    return weights_[task] > 0 ? sums_[task] / weights_[task] : std::numeric_limits<double>::quiet_NaN();
-  }
-
   /// Judges the epoch and goes on to the next one; false when a callback wants to stop.
   bool finish_epoch(Loader<T>* validation, ProgressBar& progress) {
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     const double start = detail::monotonic_seconds();
-    double train_loss = 0;
-    bool any = false;
-    for (std::size_t k = 0; k < sums_.size(); ++k) {
-      shown_[k].value = mean_loss(k);
-      train_loss += weights_[k] > 0 ? mean_loss(k) : 0;
-      any |= weights_[k] > 0;
-    }
+    for (std::size_t k = 0; k < shown_.size(); ++k) shown_[k].value = losses_.mean(k);
     evaluator_.reset();
     if (validation)
-      for (const Batch<T>& batch : validation->epoch(0)) evaluator_.add(model_(batch.inputs), batch.targets);
+      for (const Batch<T>& batch : validation->epoch(0))
+        detail::naming_rows(*validation, "validation data", [&] { evaluator_.add(model_(batch.inputs), batch.targets); });
     const Evaluation found = evaluator_.result();
     std::vector<double> row{static_cast<double>(epoch_ + 1), optimizer_.lr(),
-                            seconds_ + detail::monotonic_seconds() - start, any ? train_loss : nan};
-    for (std::size_t k = 0; k < sums_.size(); ++k) row.push_back(mean_loss(k));
+                            seconds_ + detail::monotonic_seconds() - start, losses_.total()};
+    for (const Named<double>& loss : shown_) row.push_back(loss.value);
     row.push_back(validation ? found.loss() : nan);
     for (const Evaluation::Measure& m : found.measures()) row.push_back(validation ? m.value : nan);
     std::vector<Named<double>> measures;
@@ -351,13 +353,12 @@ class Trainer {
     since_best_ = better ? 0 : since_best_ + 1;
     if (better) {
       best_value_ = value;
-      if (keeps_best()) copy_best();
+      if (keeps_best()) best_.take(model_);
     }
     const Index epoch = epoch_++;
     row_ = 0;
     seconds_ = 0;
-    sums_.assign(sums_.size(), 0);
-    weights_.assign(weights_.size(), 0);
+    losses_.reset();
 
     progress.epoch({.epoch = epoch, .train = shown_, .validation = measures, .seconds = row[2]});
     if (better && !options_.checkpoint.best.empty()) save_weights(options_.checkpoint.best, model_);
@@ -366,38 +367,9 @@ class Trainer {
     return goes_on;
   }
 
-  // ---- the best epoch's values ----------------------------------------------------------------------------------------
-
-  template <class F>
-  void each_model_tensor(F f) {
-    detail::each_tensor(model_, [&](const std::string&, auto& tensor) {
-      if (tensor.defined()) f(tensor);
-    });
-  }
-  template <class U>
-  std::vector<Tensor<U>>& best_tensors(const Tensor<U>&) {
-    if constexpr (std::same_as<U, float>) return best_float_;
-    else if constexpr (std::same_as<U, double>) return best_double_;
-    else if constexpr (std::same_as<U, Index>) return best_index_;
-    else return best_bool_;
-  }
-  /// Calls f(values of the model, values kept) for every tensor.
-  template <class F>
-  [[gnu::cold]] void each_pair(F f) {
-    std::size_t at[4] = {};
-    each_model_tensor([&](auto& tensor) {
-      using U = typename std::remove_cvref_t<decltype(tensor)>::value_type;
-      constexpr std::size_t kind = std::same_as<U, float> ? 0 : std::same_as<U, double> ? 1 : std::same_as<U, Index> ? 2 : 3;
-      Tensor<U>& kept = this->best_tensors(tensor)[at[kind]++];
-      f(tensor.mutate(), kept.mutate());
-    });
-  }
-  void copy_best() {
-    each_pair([](auto values, auto kept) { std::copy(values.begin(), values.end(), kept.begin()); });
-  }
   /// The best values come into the model and the last ones are kept, or the other way round.
   void swap_best() {
-    each_pair([](auto values, auto kept) { std::swap_ranges(values.begin(), values.end(), kept.begin()); });
+    best_.swap(model_);
     best_in_model_ = !best_in_model_;
   }
 
@@ -416,16 +388,13 @@ class Trainer {
   bool higher_is_better_ = false;              // of the monitored measure
   std::string ending_, monitor_;
   double base_lr_;
-  std::vector<double> sums_, weights_;         // of this epoch's training losses, by task
+  LossSums losses_;                            // of this epoch's training
   double seconds_ = 0;                         // of this epoch, before the last checkpoint
   std::vector<Named<double>> shown_;           // mean losses, for the progress bar
   std::vector<Named<double>> batch_losses_;    // for callbacks
   double best_value_ = std::numeric_limits<double>::quiet_NaN();
   Index since_best_ = 0;
-  std::vector<Tensor<float>> best_float_;
-  std::vector<Tensor<double>> best_double_;
-  std::vector<Tensor<Index>> best_index_;
-  std::vector<Tensor<bool>> best_bool_;
+  KeptValues<T> best_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

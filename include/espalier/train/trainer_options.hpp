@@ -25,7 +25,8 @@ struct CheckpointOptions {
 };
 
 struct ResumeOptions {
-  bool if_exists = false;  // no such file: nothing happens
+  bool if_exists = false;       // no such file: nothing happens
+  bool other_schedule = false;  // from here on this Trainer's schedule counts, from its own start, whatever the run's was
 };
 
 struct TrainerOptions {
@@ -36,8 +37,8 @@ struct TrainerOptions {
   std::uint64_t seed = 0;  // of the order of the rows and of dropout: a run's own, so that it can be repeated and resumed
   double clip_norm = std::numeric_limits<double>::infinity();  // the gradients' common norm is cut to this
   Schedule schedule = {};  // of the learning rate, times the one that the optimizer has when the Trainer is made
-  /// The column of the history that early stopping, `checkpoint.best` and PlateauSchedule look at; empty: validation/loss,
-  /// or train/loss without validation data.
+  /// The column of the history that early stopping, `checkpoint.best` and PlateauSchedule look at, a loss or a metric; empty:
+  /// validation/loss, or train/loss without validation data.
   std::string monitor = {};
   EarlyStopping early_stopping = {};
   CheckpointOptions checkpoint = {};

@@ -97,4 +97,7 @@ TEST_CASE("gated fusion needs equal widths", "[fast]") {
   const GatedFusion<double> fusion(4, rng);
   CHECK_THROWS_WITH(fusion(encodings()),
                     "GatedFusion: modality 0 is encoded as [4, 5]; every modality must be [batch, 4]");
+  Encoded<double> named = encodings();
+  named.names = {"left", "right"};
+  CHECK_THROWS_WITH(fusion(named), "GatedFusion: modality 'left' is encoded as [4, 5]; every modality must be [batch, 4]");
 }

@@ -28,7 +28,7 @@ struct ConcatFusion {
     for (Index m = 0; m < encoded.size(); ++m) {
       const Tensor<T>&h = encoded.value(m), &e = missing[static_cast<std::size_t>(m)];
       if (h.defined() && !(h.shape() == Shape{encoded.batch, e.size()}))
-        fail("ConcatFusion: modality ", m, " is encoded as ", h.shape(), "; it must be [batch, ", e.size(), "]");
+        fail("ConcatFusion: modality ", encoded.name(m), " is encoded as ", h.shape(), "; it must be [batch, ", e.size(), "]");
       if (!h.defined()) parts.push_back(expand_to(e, {encoded.batch, e.size()}));
       else parts.push_back(encoded.complete(m) ? h : where(encoded.mask(m), h, e));
     }

@@ -89,6 +89,9 @@ inline Index best_column(const double* row, Index width) {
 [[noreturn, gnu::cold]] inline void bad_scored(std::string_view task, const std::string& what) {
   fail("metrics: task '", task, "': ", what);
 }
+[[noreturn, gnu::cold]] inline void bad_sample(std::string_view task, Index sample, std::string_view before, std::string after) {
+  throw SampleError(sample, join("metrics: task '", task, "': ", before), std::move(after));
+}
 
 }  // namespace detail
 
@@ -137,14 +140,14 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
     for (Index j = 0; j < each; ++j) {
       weights[j] = !w.defined() ? 1 : static_cast<double>(w.data()[per_sample ? i : i * width + j]);
       if (!(weights[j] >= 0) || std::isinf(weights[j]))
-        bad("the weight of sample ", i, " is ", weights[j], "; weights are finite and not negative");
+        detail::bad_sample(task, i, "the weight of ", join(" is ", weights[j], "; weights are finite and not negative"));
       labelled |= weights[j] > 0;
     }
     if (!labelled) continue;
     const Index to = out.rows * width;
     if (of_classes) {
       const Index c = target.classes.data()[i];
-      if (c < 0 || c >= width) bad("sample ", i, " has class ", c, "; classes must lie in [0, ", width - 1, "]");
+      if (c < 0 || c >= width) detail::bad_sample(task, i, "", join(" has class ", c, "; classes must lie in [0, ", width - 1, "]"));
       out.classes[static_cast<std::size_t>(out.rows)] = c;
     }
     for (Index j = 0; j < width; ++j) {
@@ -156,12 +159,12 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
       if (!counts) continue;
       if (given_classes) {
         const Index c = target.classes.data()[i * width + j];
-        if (c < 0 || c > 1) bad("sample ", i, " has class ", c, "; it must be 0 or 1");
+        if (c < 0 || c > 1) detail::bad_sample(task, i, "", join(" has class ", c, "; it must be 0 or 1"));
         out.value[at] = static_cast<double>(c);
       } else {
         out.value[at] = static_cast<double>(value.data()[i * width + j]);
         if (!std::isfinite(out.value[at]))
-          bad("the value of sample ", i, " is ", out.value[at], "; values are finite where the weight is above 0");
+          detail::bad_sample(task, i, "the value of ", join(" is ", out.value[at], "; values are finite where the weight is above 0"));
       }
     }
     ++out.rows;

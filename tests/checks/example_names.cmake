@@ -1,0 +1,17 @@
+# examples/run takes an example's name or number; anything else is one message, exit code 1, and nothing is built.
+#   cmake -DROOT= -P example_names.cmake
+cmake_policy(VERSION 3.21)
+file(GLOB sources ${ROOT}/examples/[0-9][0-9]_*.cpp)
+list(SORT sources)
+set(names "")
+foreach(source IN LISTS sources)
+  cmake_path(GET source STEM name)
+  string(APPEND names "  ${name}\n")
+endforeach()
+foreach(given 0 00 99 123 1_digits 01_dig digits consumer/main.cpp data_file.hpp --help "01 02")
+  execute_process(COMMAND bash ${ROOT}/examples/run ${given} OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  set(expected "examples/run: there is no example '${given}'; by number or name, there are:\n${names}")
+  if(NOT result EQUAL 1 OR NOT errors STREQUAL expected OR NOT output STREQUAL "")
+    message(FATAL_ERROR "`${given}`: exit code ${result}\n${output}${errors}\nexpected\n${expected}")
+  endif()
+endforeach()
