@@ -21,6 +21,7 @@
 #include "espalier/model/summary.hpp"
 #include "espalier/multimodal/fusion/concat.hpp"
 #include "espalier/multimodal/fusion/gated.hpp"
+#include "espalier/multitask/diagnostics.hpp"
 #include "espalier/multitask/objective.hpp"
 #include "espalier/multitask/weighting/dwa.hpp"
 #include "espalier/multitask/weighting/famo.hpp"
@@ -42,6 +43,7 @@
 #include "espalier/optim/schedule.hpp"
 #include "espalier/optim/sgd.hpp"
 #include "espalier/train/baseline.hpp"
+#include "espalier/train/diagnostics_meter.hpp"
 #include "espalier/train/trainer.hpp"
 
 #ifdef ESPALIER_COMPILED  // the optional compiled mode

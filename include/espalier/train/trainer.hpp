@@ -15,6 +15,7 @@
 
 #include "espalier/io/checkpoint.hpp"
 #include "espalier/optim/clip.hpp"
+#include "espalier/train/diagnostics_meter.hpp"
 #include "espalier/train/optimizer_ref.hpp"
 #include "espalier/train/trainer_options.hpp"
 
@@ -55,7 +56,8 @@ class Trainer {
   }
 
   /// A row per epoch: epoch (from 1), lr, seconds; train/loss and validation/loss, the sums over the tasks;
-  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics.
+  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; of an
+  /// objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
   const History& history() const { return history_; }
   /// Whether the run is over: all epochs are done, or patience is at its end.
   bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
@@ -132,13 +134,20 @@ class Trainer {
     if (o.checkpoint.steps < 0) fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, "; it must not be negative");
     if (o.checkpoint.steps > 0 && o.checkpoint.last.empty())
       fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, ", but checkpoint.last names no file");
+    if (o.show_diagnostics && !objective.diagnoses())
+      fail("Trainer: show_diagnostics is set, but the objective takes none; call objective.diagnose() first");
     check_files();
     check_parameters();
+    if (objective.diagnoses()) meter_ = DiagnosticsMeter(objective.names());
     lay_out_history();
     sums_.assign(static_cast<std::size_t>(objective.size()), 0);
     weights_ = sums_;
     for (const std::string& task : objective.names()) shown_.push_back({task, 0});
     batch_losses_ = shown_;
+    if (o.show_diagnostics) {
+      for (const std::string& task : objective.names()) shown_.push_back({join(task, " weight"), 0});
+      shown_.push_back({"conflicts", 0});
+    }
     if (keeps_best())
       each_model_tensor([&](auto& tensor) { this->best_tensors(tensor).push_back(tensor.clone()); });
   }
@@ -179,6 +188,7 @@ class Trainer {
     visit("best_index", best_index_);
     visit("best_bool", best_bool_);
     visit("callbacks", options_.callbacks);
+    visit("diagnostics", meter_);
   }
 
   /// What would be noticed only when the first epoch is done.
@@ -209,6 +219,7 @@ class Trainer {
     add("validation/loss", false);
     const Evaluation measures = evaluator_.result();
     for (const Evaluation::Measure& m : measures.measures()) add(join("validation/", m.task, '/', m.name), m.higher_is_better);
+    for (std::string& column : meter_.columns()) columns.push_back(std::move(column));
     history_ = History(std::move(columns));
     if (!options_.monitor.empty()) (void)history_[options_.monitor];  // throws for an unknown one
   }
@@ -240,6 +251,7 @@ class Trainer {
     progress.begin(options_.epochs, train.batches());
     while (!finished()) {
       train.seek(epoch_, row_);
+      if (row_ == 0) objective_->begin_epoch(epoch_);
       const double start = detail::monotonic_seconds(), before = seconds_;
       for (const Batch<T>& batch : train.rest()) {
         const bool goes_on = step(batch, train, progress);
@@ -288,7 +300,9 @@ class Trainer {
       sums_[task] += losses.value(k) * losses.weight(k);
       weights_[task] += losses.weight(k);
     }
-    for (std::size_t k = 0; k < shown_.size(); ++k) shown_[k].value = mean_loss(k);
+    for (std::size_t k = 0; k < sums_.size(); ++k) shown_[k].value = mean_loss(k);
+    meter_.add(objective_->record());
+    show_diagnostics();
     const Index position = (row_ - 1) / train.options().batch;
     progress.step(epoch_, position, batch.size(), shown_);
     bool goes_on = true;
@@ -304,9 +318,17 @@ class Trainer {
       if (options_.clip_norm < std::numeric_limits<double>::infinity())
         clip_grad_norm(optimizer_.parameters(), options_.clip_norm);
       optimizer_.step();
+      objective_->after_step([&] {  // the same dropout, the same batch statistics, and no trace of either
+        const NoGrad no_grad;
+        Pass again(rng_, number);
+        Losses<T> after = (*objective_)(model_(batch.inputs, again), batch.targets);
+        again.discard();
+        return after;
+      });
       return losses;
     } catch (...) {
       optimizer_.zero_grad();  // what had arrived would count in the next step
+      objective_->abandon_step();
       throw;
     }
   }
@@ -314,6 +336,14 @@ class Trainer {
   /// The mean over the rows of this epoch so far; NaN without a label.
   double mean_loss(std::size_t task) const {
     return weights_[task] > 0 ? sums_[task] / weights_[task] : std::numeric_limits<double>::quiet_NaN();
+  }
+
+  /// Behind the losses in the progress bar.
+  void show_diagnostics() {
+    const std::size_t tasks = sums_.size();
+    if (shown_.size() == tasks) return;
+    for (std::size_t k = 0; k < tasks; ++k) shown_[tasks + k].value = meter_.weight(k);
+    shown_.back().value = meter_.conflict_rate();
   }
 
   /// Judges the epoch and goes on to the next one; false when a callback wants to stop.
@@ -327,6 +357,7 @@ class Trainer {
       train_loss += weights_[k] > 0 ? mean_loss(k) : 0;
       any |= weights_[k] > 0;
     }
+    show_diagnostics();
     evaluator_.reset();
     if (validation)
       for (const Batch<T>& batch : validation->epoch(0)) evaluator_.add(model_(batch.inputs), batch.targets);
@@ -336,6 +367,7 @@ class Trainer {
     for (std::size_t k = 0; k < sums_.size(); ++k) row.push_back(mean_loss(k));
     row.push_back(validation ? found.loss() : nan);
     for (const Evaluation::Measure& m : found.measures()) row.push_back(validation ? m.value : nan);
+    for (const double x : meter_.take()) row.push_back(x);
     std::vector<Named<double>> measures;
     for (const Evaluation::Measure& m : found.measures())
       if (validation) measures.push_back({join(m.task, ' ', m.name), m.value});
@@ -418,7 +450,8 @@ class Trainer {
   double base_lr_;
   std::vector<double> sums_, weights_;         // of this epoch's training losses, by task
   double seconds_ = 0;                         // of this epoch, before the last checkpoint
-  std::vector<Named<double>> shown_;           // mean losses, for the progress bar
+  DiagnosticsMeter meter_;                     // of this epoch; empty when the objective does not diagnose
+  std::vector<Named<double>> shown_;           // mean losses, for the progress bar; with diagnostics behind them on request
   std::vector<Named<double>> batch_losses_;    // for callbacks
   double best_value_ = std::numeric_limits<double>::quiet_NaN();
   Index since_best_ = 0;
