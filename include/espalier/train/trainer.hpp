@@ -115,6 +115,8 @@ class Trainer {
     return ModelRef<T>(model);
   }
 
+ public:
+  /// Of a model and an optimizer whose types are forgotten already; what they refer to must outlive the Trainer.
   Trainer(ModelRef<T> model, MultiObjective<T>& objective, OptimizerRef<T> optimizer, TrainerOptions options)
       : model_(model),
         objective_(&objective),
@@ -152,6 +154,7 @@ class Trainer {
       each_model_tensor([&](auto& tensor) { this->best_tensors(tensor).push_back(tensor.clone()); });
   }
 
+ private:
   template <class D>
   Loader<T> loader(const D& data) const {
     if (data.size() == 0) fail("Trainer: the training data has no rows; there must be at least 1");
