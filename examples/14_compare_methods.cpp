@@ -56,7 +56,7 @@ int main() {
                                     {.seeds = 3,
                                      .stratify = "digit",
                                      .candidates = 4,
-                                     .train = {.epochs = 20, .batch = 32, .early_stopping = {.patience = 5}},
+                                     .train = {.epochs = 80, .batch = 32, .early_stopping = {.patience = 15}, .metrics = {{"ink", {metrics::R2{}}}}},
                                      .optimizer = [](const auto& p) { return Adam{p, {.lr = 5e-3}}; },
                                      .file = "compare.csv",
                                      .log = stderr});

@@ -32,7 +32,8 @@ struct Interval {
     const double half = half_width > 1e-12 * std::abs(mean) ? half_width : 0;  // less is rounding
     char digits[32];
     out += " +- ";
-    return out.append(digits, std::to_chars(digits, digits + sizeof digits, half, std::chars_format::general, 2).ptr);
+    const auto format = half < 10 ? std::chars_format::general : std::chars_format::fixed;
+    return out.append(digits, std::to_chars(digits, digits + sizeof digits, half < 1e15 ? half : 1e15, format, half < 10 ? 2 : 0).ptr);
   }
 };
 
