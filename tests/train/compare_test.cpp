@@ -227,26 +227,27 @@ TEST_CASE("a comparison that was ended goes on where it stopped, and grows", "[f
     return model(rng);
   };
   with_threads(1, [&] { CHECK_THROWS_AS(compare({{"m", counting}}, losses, methods(), all, kept), Interrupted); });
-  CHECK(made == 7);
+  CHECK(made == 7);  // one to know the model by, and six runs
   made = end = 0;
   check_same(with_threads(1, [&] { return compare({{"m", counting}}, losses, methods(), all, kept); }), whole);
-  CHECK(made == 12);
+  CHECK(made == 1 + 13);
   made = 0;
   const Comparison again = compare({{"m", counting}}, losses, methods(), all, kept);
   check_same(again, whole);
-  CHECK(made == 0);
+  CHECK(made == 1);
   CHECK(again.row("upgrad").milliseconds > 0);
 
+  made = 0;
   kept.seeds = 3;
   std::vector<ComparedMethod> more = methods();
   more.push_back({"a, \"quoted\" name", GLS{}});
   with_threads(1, [&] { compare({{"m", counting}}, losses, more, all, kept); });
-  CHECK(made == 2 + 10);
+  CHECK(made == 1 + 2 + 10);
   made = 0;
   more.erase(more.begin());  // its runs stay in the file
   compare({{"m", counting}}, losses, more, all, kept);
   compare({{"m", counting}}, losses, methods(), all, kept);
-  CHECK(made == 0);
+  CHECK(made == 2);
 
   kept.train.epochs = 3;
   CHECK_THROWS_WITH(compare({{"m", counting}}, losses, methods(), all, kept),
@@ -256,8 +257,24 @@ TEST_CASE("a comparison that was ended goes on where it stopped, and grows", "[f
   CHECK_THROWS_WITH(compare({{"m", counting}}, losses, {{"stch 1", STCH{{.mu = 2}}}}, all, kept),
                     "compare: \"" + kept.file + "\" has a run of model 'm', method 'stch 1', seed 0 with other data or options; name "
                     "another file, or remove this one");
-  const std::string rest = "; name another file, or remove this one";
   const std::string text = read_file(kept.file, 1 << 20);
+  const auto changed = [&](auto&& change) {
+    CompareOptions<float> other = kept;
+    Dataset<float> rows = all;
+    std::vector<ComparedModel<float>> models{{"m", model}};
+    change(other, rows, models);
+    CHECK_THROWS_AS(compare(models, losses, methods(), rows, other), FileError);
+    CHECK(read_file(kept.file, 1 << 20) == text);
+  };
+  changed([](auto& o, auto&, auto&) { o.optimizer = [](const auto& p) { return SGD<float>(p, {.lr = 0.06}); }; });
+  changed([](auto& o, auto&, auto&) { o.train.schedule = CosineSchedule{}; });
+  changed([](auto& o, auto&, auto&) { o.tag = "2"; });
+  changed([](auto&, auto& rows, auto&) { rows = data(81); });
+  changed([](auto&, auto& rows, auto&) { rows.targets.find("sum")->value = 2 * rows.targets.find("sum")->value; });
+  changed([](auto&, auto&, auto& models) {
+    models = {{"m", [](Rng& rng) { return MultiTaskModel{{.heads = {{"sum", Linear{3, 1, rng}}, {"sign", Linear{3, 2, rng}}}}}; }}};
+  });
+  const std::string rest = "; name another file, or remove this one";
   CHECK(text.starts_with("model,method,task,seed,setup,steps,ms_per_step,error,validation/sum/loss,validation/sum/rmse,"));
   replace_file(kept.file, "epoch,lr\n");
   CHECK_THROWS_WITH(compare({{"m", counting}}, losses, methods(), all, kept),

@@ -23,118 +23,12 @@
 
 #include "espalier/core/parallel.hpp"
 #include "espalier/data/split.hpp"
-#include "espalier/optim/adam.hpp"
 #include "espalier/train/compare_file.hpp"
+#include "espalier/train/compare_options.hpp"
 #include "espalier/train/comparison.hpp"
 #include "espalier/train/trainer.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
-
-/// A model to be compared: a name, and a function that makes one with initial values from the Rng. It is called on several
-/// threads at once.
-template <Differentiable T = float>
-class ComparedModel {
- public:
-  template <class Make>
-    requires ModelFor<std::invoke_result_t<Make&, Rng&>, T>
-  ComparedModel(std::string name, Make make) : name_(std::move(name)), held_(new Held<Make>(std::move(make))) {}
-
-  const std::string& name() const { return name_; }
-  /// Makes one and calls `use(ModelRef<T>, Parameters<T>)` with it.
-  template <class Use>
-  void with(Rng& rng, Use&& use) const {
-    held_->with(rng, &use, [](void* f, ModelRef<T> model, const Parameters<T>& parameters) {
-      (*static_cast<std::remove_reference_t<Use>*>(f))(model, parameters);
-    });
-  }
-
- private:
-  using Call = void (*)(void*, ModelRef<T>, const Parameters<T>&);
-  struct Base {
-    virtual ~Base() = default;
-    virtual void with(Rng& rng, void* use, Call call) = 0;
-    virtual Base* copy() const = 0;
-  };
-  template <class Make>
-  struct Held final : Base {
-    Make make;
-    explicit Held(Make m) : make(std::move(m)) {}
-    void with(Rng& rng, void* use, Call call) override {
-      auto model = make(rng);
-      call(use, ModelRef<T>(model), parameters<T>(model));
-    }
-    Base* copy() const override { return new Held(make); }
-  };
-  std::string name_;
-  Owned<Base> held_;
-};
-
-/// How the runs' optimizers are made: a function of the parameters, `[](const auto& p) { return SGD{p, {.lr = 0.1}}; }`.
-template <Differentiable T = float>
-class ComparedOptimizer {
- public:
-  ComparedOptimizer() : ComparedOptimizer([](const Parameters<T>& p) { return Adam<T>(p); }) {}
-  template <class Make>
-    requires std::is_invocable_v<Make&, const Parameters<T>&>
-  ComparedOptimizer(Make make) : held_(new Held<Make>(std::move(make))) {}
-
-  template <class Use>
-  void with(const Parameters<T>& parameters, Use&& use) const {
-    held_->with(parameters, &use,
-                [](void* f, OptimizerRef<T> optimizer) { (*static_cast<std::remove_reference_t<Use>*>(f))(optimizer); });
-  }
-
- private:
-  using Call = void (*)(void*, OptimizerRef<T>);
-  struct Base {
-    virtual ~Base() = default;
-    virtual void with(const Parameters<T>& parameters, void* use, Call call) = 0;
-    virtual Base* copy() const = 0;
-  };
-  template <class Make>
-  struct Held final : Base {
-    Make make;
-    explicit Held(Make m) : make(std::move(m)) {}
-    void with(const Parameters<T>& parameters, void* use, Call call) override {
-      auto optimizer = make(parameters);
-      call(use, OptimizerRef<T>(optimizer));
-    }
-    Base* copy() const override { return new Held(make); }
-  };
-  Owned<Base> held_;
-};
-
-/// A way of joining the losses, under the method's own name or another one. What it draws at random (a field called "seed")
-/// differs from seed to seed.
-struct ComparedMethod {
-  std::string name;
-  Combiner combiner;
-
-  template <class Method>
-    requires std::convertible_to<Method, Combiner>
-  ComparedMethod(Method method) : combiner(std::move(method)) {
-    name = combiner.name();
-  }
-  ComparedMethod(std::string name_, Combiner method) : name(std::move(name_)), combiner(std::move(method)) {}
-};
-
-template <Differentiable T = float>
-struct CompareOptions {
-  Index seeds = 5;
-  std::uint64_t first_seed = 0;
-  double validation = 0.2, test = 0.2;  // shares of the rows; the rest is to train on
-  std::string stratify = {};            // a task of classes, of which each part is to have its share; empty: at random
-  Index candidates = 8;                 // of fixed weights besides equal ones; 0: no tuned weights
-  double weights_range = 10;            // candidates lie between 1 / range and range, before they are scaled to sum to the tasks
-  /// Epochs, batch size, schedule, early stopping, metrics. With a patience a run's best epoch on the validation data counts; a
-  /// single-task run is judged by its own loss. Metrics that are listed for a task all count in Delta_m and the ranks; else
-  /// the first usual one of its loss, or the loss.
-  TrainerOptions train = {};
-  ComparedOptimizer<T> optimizer = {};
-  std::string file = {};      // the runs as CSV: kept up to date, and taken up again
-  std::FILE* log = nullptr;   // a line for every run that is done
-  std::string tag = {};       // of what makes runs comparable and cannot be seen: change it when the data or the code changes
-};
 
 namespace detail {
 
@@ -295,14 +189,16 @@ class Comparer {
   }
 
   void plan(const std::vector<ComparedMethod>& methods) {
-    const std::uint64_t common = common_setup();
+    const std::uint64_t common = options_.file.empty() ? 0 : common_setup();
+    std::vector<std::uint64_t> of_model(models_.size(), 0);
+    for (std::size_t m = 0; m < models_.size() && !options_.file.empty(); ++m) of_model[m] = model_setup(models_[m]);
     for (Index s = 0; s < options_.seeds; ++s) {
       const auto seed = static_cast<Index>(options_.first_seed) + s;
       const auto add = [&](std::size_t model, std::string_view name, Combiner combiner, Index task = -1) {
         Job j{.model = model, .combiner = std::move(combiner), .task = task, .split = s,
               .run = {.model = models_[model].name(), .method = std::string(name), .seed = seed}};
         if (task >= 0) j.run.task = losses_[static_cast<std::size_t>(task)].name;
-        j.setup = mix(common ^ fields_hash(j.combiner));
+        j.setup = mix(common ^ of_model[model] ^ fields_hash(j.combiner));
         Reseed reseed(static_cast<std::uint64_t>(seed));
         walk(j.combiner, reseed);
         jobs_.push_back(std::move(j));
@@ -317,14 +213,51 @@ class Comparer {
       }
     }
   }
-  /// What makes runs comparable, as far as it can be seen.
+  /// What makes runs comparable, as far as it can be seen: of all runs.
   std::uint64_t common_setup() const {
     const TrainerOptions& t = options_.train;
     std::string text = join("1 ", source_.size(), ' ', options_.validation, ' ', options_.test, ' ', options_.stratify, ' ', t.epochs, ' ',
                             t.batch, ' ', t.shuffle ? 1 : 0, t.drop_last ? 1 : 0, ' ', t.clip_norm, ' ', t.monitor, ' ',
                             t.early_stopping.patience, ' ', t.early_stopping.min_delta, ' ', options_.tag);
     for (const Named<TaskLoss<T>>& loss : losses_) text += join('/', loss.name, ' ', loss.value.name());
-    return hash_name(text);
+    for (int i = 0; i < 8; ++i) {
+      const auto epochs = static_cast<double>(t.epochs);
+      text += join(' ', t.schedule.factor(epochs * i / 8, epochs));
+    }
+    std::uint64_t hash = hash_name(text);
+    std::vector<Index> rows;  // some, from all over the data
+    const Index count = source_.size();
+    for (Index i = 0; i < std::min<Index>(count, 64); ++i) rows.push_back(i * count / std::min<Index>(count, 64));
+    if (rows.empty()) return hash;
+    const Batch<T> some = source_.rows(rows);
+    for (const auto& [name, input] : some.inputs) {
+      add_bytes(hash, name, input.values);
+      add_bytes(hash, name, input.present);
+      add_bytes(hash, name, input.tokens);
+      add_bytes(hash, name, input.valid);
+    }
+    for (const auto& [name, target] : some.targets) {
+      add_bytes(hash, name, target.value);
+      add_bytes(hash, name, target.classes);
+      add_bytes(hash, name, target.weight);
+    }
+    return hash;
+  }
+  /// Of a model: its parameters, their initial values, and the learning rate.
+  std::uint64_t model_setup(const ComparedModel<T>& model) const {
+    Rng rng(options_.first_seed);
+    std::uint64_t hash = 0;
+    model.with(rng, [&](ModelRef<T>, const Parameters<T>& parameters) {
+      for (const auto& [name, value] : parameters) add_bytes(hash, name, value);
+      options_.optimizer.with(parameters, [&](OptimizerRef<T> optimizer) { hash = mix(hash ^ std::bit_cast<std::uint64_t>(optimizer.lr())); });
+    });
+    return hash;
+  }
+  template <class U>
+  static void add_bytes(std::uint64_t& hash, std::string_view name, const Tensor<U>& x) {
+    if (!x.defined()) return;
+    hash = mix(hash ^ hash_name(name) ^ hash_name(x.shape().text()));
+    hash = mix(hash ^ hash_name({reinterpret_cast<const char*>(x.data()), static_cast<std::size_t>(x.size()) * sizeof(U)}));
   }
   /// Of what a method is set to.
   static std::uint64_t fields_hash(Combiner combiner) {
