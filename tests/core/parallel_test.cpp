@@ -39,3 +39,43 @@ TEST_CASE("a region within a region is fine", "[fast]") {
   parallel_for(4, 2 * parallel_grain, [&](Index) { parallel_for(4, 2 * parallel_grain, [&](Index) { ++runs; }); });
   CHECK(runs == 16);
 }
+
+TEST_CASE("pieces are all done once, regions inside stay on their thread, and the lowest exception ends what has not begun", "[fast]") {
+  for (const Index count : {0, 1, 7, 40}) {
+    std::vector<int> begun(static_cast<std::size_t>(count)), finished(begun.size());
+    std::vector<Index> inside(begun.size());
+    int at_once = 0;
+    bool alone = true;
+    parallel_pieces(
+        count,
+        [&](Index i) {
+          ++begun[static_cast<std::size_t>(i)];
+          Index sum = 0;  // one thread, else this is a race and the sum is wrong
+          parallel_for(100, parallel_grain, [&](Index block) { sum += block; });
+          inside[static_cast<std::size_t>(i)] = sum;
+        },
+        [&](Index i) {
+          alone &= ++at_once == 1;
+          ++finished[static_cast<std::size_t>(i)];
+          --at_once;
+        });
+    CHECK(begun == std::vector<int>(begun.size(), 1));
+    CHECK(finished == begun);
+    CHECK(inside == std::vector<Index>(begun.size(), 4950));
+    CHECK(alone);
+  }
+  for (const bool in_body : {true, false}) {
+    int finished = 0;
+    const auto thrower = [](Index i) {
+      if (i >= 5) throw Error(std::to_string(i));
+    };
+    CHECK_THROWS_WITH(parallel_pieces(
+                          1000, [&](Index i) { if (in_body) thrower(i); },
+                          [&](Index i) {
+                            if (!in_body) thrower(i);
+                            ++finished;
+                          }),
+                      "5");
+    CHECK(finished == 5);
+  }
+}

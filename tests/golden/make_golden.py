@@ -373,7 +373,100 @@ def weighting():
         file.add(f"{name}.total", total)
         file.add(f"{name}.grad.s", s.grad)
         file.add(f"{name}.grad.losses", losses.grad)
+    weightings(file)
     file.write()
+
+
+def weightings(file):
+    """The other weightings, by autograd: weights are derivatives of what a method minimises; what it learns, torch.optim
+    updates."""
+    steps, tasks, rate = 12, 3, 0.025
+    t = torch.arange(steps, dtype=torch.float64)[:, None]
+    losses = torch.tensor([[2.0, 0.5, 30.0]], dtype=torch.float64) * torch.exp(
+        -t * torch.tensor([[0.02, 0.1, 0.3]], dtype=torch.float64)) * (1 + 0.25 * torch.sin(
+            t * torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)))
+    after = losses * (1 - 0.1 * torch.cos(t + torch.arange(3)))
+    norms = torch.sqrt(losses) * torch.tensor([[3.0, 0.1, 1.0]], dtype=torch.float64)
+    file.note("Weightings over 12 steps of 3 losses; `after`: the losses after the step, `norms`: of the gradients.")
+    file.add("steps.losses", losses)
+    file.add("steps.after", after)
+    file.add("steps.norms", norms)
+
+    def slopes(of):
+        rows = []
+        for row in losses:
+            row = row.clone().requires_grad_()
+            rows.append(torch.autograd.grad(of(row), row)[0])
+        return torch.stack(rows)
+
+    def learned(initial, total):
+        """What `total(losses, state)` teaches the state by Adam, and the weights d total / d loss before each step."""
+        state = torch.full((tasks,), initial, dtype=torch.float64, requires_grad=True)
+        adam = torch.optim.Adam([state], lr=rate)
+        rows = []
+        for row in losses:
+            row = row.clone().requires_grad_()
+            adam.zero_grad()
+            value = total(row, state)
+            value.backward()
+            rows.append(row.grad)
+            adam.step()
+        return torch.stack(rows), state
+
+    file.note("GLS, SI, STCH with mu 0.5, and with preferences (1, 2, 5) / 8 and ideals (0.1, 0, 1).")
+    file.add("gls", slopes(lambda l: torch.exp(torch.log(l).mean())))
+    file.add("scale_invariant", slopes(lambda l: torch.log(l).sum()))
+    file.add("stch", slopes(lambda l: 0.5 * torch.logsumexp(l / 3 / 0.5, 0)))
+    preference = torch.tensor([1, 2, 5], dtype=torch.float64) / 8
+    ideal = torch.tensor([0.1, 0, 1], dtype=torch.float64)
+    file.add("stch.preference", slopes(lambda l: 0.5 * torch.logsumexp(preference * (l - ideal) / 0.5, 0)))
+    for name, total in (("uncertainty", lambda l, s: (0.5 * torch.exp(-s) * l + 0.5 * s).sum()),
+                        ("imtl_l", lambda l, s: (torch.exp(s) * l - s).sum())):
+        weights, state = learned(0.0, total)
+        file.add(f"steps.{name}", weights)
+        file.add(f"steps.{name}.state", state)
+
+    file.note("DWA, temperature 2, epochs of 3 steps.")
+    means = losses.reshape(4, 3, 3).mean(1)
+    rows = []
+    for step in range(steps):
+        epoch = step // 3
+        r = means[epoch - 1] / means[epoch - 2] if epoch > 1 else torch.ones(tasks, dtype=torch.float64)
+        rows.append(tasks * torch.softmax(r / 2, 0))
+    file.add("dwa", torch.stack(rows))
+
+    file.note("FAMO as published (github.com/Cranial-XIX/FAMO), weight decay 1e-3; minima (0, 0.1, 1).")
+    w = torch.zeros(tasks, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([w], lr=rate, weight_decay=1e-3)
+    minima = torch.tensor([0, 0.1, 1], dtype=torch.float64)
+    rows = []
+    for before, later in zip(losses, after):
+        row = before.clone().requires_grad_()
+        z = torch.softmax(w, -1)
+        d = row - minima + 1e-8
+        c = (z / d).sum().detach()
+        rows.append(torch.autograd.grad((d.log() * z / c).sum(), row)[0])
+        delta = (before - minima + 1e-8).log() - (later - minima + 1e-8).log()
+        w.grad = torch.autograd.grad(torch.softmax(w, -1), w, grad_outputs=delta)[0]
+        adam.step()
+    file.add("famo", torch.stack(rows))
+    file.add("famo.state", w)
+
+    file.note("GradNorm, alpha 1.5, weights 3 softmax(s).")
+    s = torch.zeros(tasks, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([s], lr=rate)
+    rows = []
+    for row, norm in zip(losses, norms):
+        adam.zero_grad()
+        c = tasks * torch.softmax(s, 0)
+        rows.append(c.detach())
+        n = c * norm
+        r = row / losses[0]
+        wanted = (n.mean() * (r / r.mean()) ** 1.5).detach()
+        (n - wanted).abs().sum().backward()
+        adam.step()
+    file.add("gradnorm", torch.stack(rows))
+    file.add("gradnorm.state", s)
 
 
 def main():

@@ -42,6 +42,7 @@ struct SweepOptions {
   bool retain = false;    // the graph may be swept again
   bool separate = false;  // labelled tasks stay apart
   bool leaves = true;     // parameters receive gradients; otherwise only captured nodes do
+  bool own = true;        // parameters that belong to one task are among them; false: only what is shared is looked at
 };
 
 template <class T>
@@ -102,12 +103,14 @@ class Sweep {
   /// Whether anybody wants the cotangent of this input.
   bool wants(const Node<T>& node, int input) const {
     const Node<T>* x = node.in[input].get();
-    return x && (options_.leaves || !x->leaf || x->captured);
+    return x && (!x->leaf || x->captured || (options_.leaves && reaches(static_cast<const Leaf<T>&>(*x))));
   }
   /// The leaf that this input is, when its gradient may be written to directly: nothing else has to see it.
   Leaf<T>* direct_leaf(const Node<T>& node, int input) const {
     Node<T>* x = node.in[input].get();
-    return x && x->leaf && !x->captured && options_.leaves && !options_.record && !row_ ? static_cast<Leaf<T>*>(x) : nullptr;
+    return x && x->leaf && !x->captured && options_.leaves && !options_.record && !row_ && reaches(static_cast<Leaf<T>&>(*x))
+               ? static_cast<Leaf<T>*>(x)
+               : nullptr;
   }
 
   /// Hands over the cotangent of an input: [rows..., shape that the input was broadcast to].
@@ -226,7 +229,9 @@ class Sweep {
     }
   }
 
+  bool reaches(const Leaf<T>& leaf) const { return options_.own || leaf.owner.kind != Owner::Kind::task; }
   void to_leaf(Leaf<T>& leaf, Tensor<T> g, const Labels& labels) {
+    if (!reaches(leaf)) return;
     if (options_.separate && labels.rows()) return sink_->rows(leaf, std::move(g), labels);
     if (options_.separate && labels.diagonal() && (leaf.parts.empty() || leaf.shape.rank() != 1)) {
       Cotangent<T> c{std::move(g), labels};

@@ -43,4 +43,45 @@ void parallel_for(Index blocks, Index work, Body&& body) {
   for (Index block = 0; block < blocks; ++block) body(block);
 }
 
+/// Whole pieces of work of unequal length, such as training runs: calls `body(i)` for i = 0 .. count - 1, begun in that order,
+/// each on one thread, on which regions inside it stay; after each `done(i)`, never two at a time. An exception ends what has
+/// not begun; that of the lowest piece is rethrown.
+template <class Body, class Done>
+void parallel_pieces(Index count, Body&& body, Done&& done) {
+#ifdef _OPENMP
+  std::exception_ptr error;
+  Index first = count;
+  ESPALIER_OMP(omp parallel for schedule(dynamic, 1))
+  for (Index i = 0; i < count; ++i) {
+    bool ended = false;
+    ESPALIER_OMP(omp critical(espalier_parallel_pieces))
+    ended = static_cast<bool>(error);
+    if (ended) continue;
+    std::exception_ptr own;
+    try {
+      body(i);
+    } catch (...) {
+      own = std::current_exception();
+    }
+    ESPALIER_OMP(omp critical(espalier_parallel_pieces)) {
+      try {
+        if (!own) done(i);
+      } catch (...) {
+        own = std::current_exception();
+      }
+      if (own && i < first) {
+        first = i;
+        error = own;
+      }
+    }
+  }
+  if (error) std::rethrow_exception(error);
+#else
+  for (Index i = 0; i < count; ++i) {
+    body(i);
+    done(i);
+  }
+#endif
+}
+
 }  // namespace espalier::inline ESPALIER_ABI

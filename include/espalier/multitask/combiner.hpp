@@ -1,7 +1,6 @@
 #pragma once
 // Combiner: any way of joining the tasks' losses, a weighting or an aggregator, held by value.
 
-
 #include "espalier/core/owned.hpp"
 #include "espalier/multitask/weighting/constant.hpp"
 #include "espalier/tensor/fields.hpp"
@@ -25,6 +24,16 @@ class Combiner {
   }
   /// Tells the method how many tasks there are, before the first step.
   void prepare(Index tasks) { held_->prepare(tasks); }
+  // What a weighting may have besides (weighting/weighting.hpp); nothing happens where the method has no such thing.
+  /// Whether it is a weighting that looks at the gradients as well, so that `weights` must be given the Gramian.
+  bool looks_at_gradients() const { return held_->looks_at_gradients(); }
+  void weights(std::span<const double> losses, GramianView gramian, const StepInfo& info, std::span<double> out) {
+    held_->weights(losses, gramian, info, out);
+  }
+  void begin_epoch(Index epoch) { held_->begin_epoch(epoch); }
+  /// Whether it learns from the losses after the step, by `after_step`.
+  bool learns_after_step() const { return held_->learns_after_step(); }
+  void after_step(std::span<const double> losses, const StepInfo& info) { held_->after_step(losses, info); }
   /// The method as an M, or null when it is another.
   template <class M>
   M* as() {
@@ -43,6 +52,11 @@ class Combiner {
     virtual void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) = 0;
     virtual Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) = 0;
     virtual void prepare(Index tasks) = 0;
+    virtual bool looks_at_gradients() const = 0;
+    virtual void weights(std::span<const double> losses, GramianView gramian, const StepInfo& info, std::span<double> out) = 0;
+    virtual void begin_epoch(Index epoch) = 0;
+    virtual bool learns_after_step() const = 0;
+    virtual void after_step(std::span<const double> losses, const StepInfo& info) = 0;
     virtual const void* type() const = 0;
     virtual void fields(Visitor& visit) = 0;
     virtual Base* copy() const = 0;
@@ -54,7 +68,7 @@ class Combiner {
     std::string_view name() const override { return M::name; }
     bool aggregates() const override { return GramianAggregator<M>; }
     void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) override {
-      if constexpr (LossWeighting<M>) method.weights(losses, info, out);
+      if constexpr (LossWeighting<M> && !GradientWeighting<M>) method.weights(losses, info, out);
       else (void)losses, (void)info, (void)out;
     }
     Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) override {
@@ -63,6 +77,19 @@ class Combiner {
     }
     void prepare(Index tasks) override {
       if constexpr (requires { method.prepare(tasks); }) method.prepare(tasks);
+    }
+    bool looks_at_gradients() const override { return GradientWeighting<M>; }
+    void weights([[maybe_unused]] std::span<const double> losses, [[maybe_unused]] GramianView gramian,
+                 [[maybe_unused]] const StepInfo& info, [[maybe_unused]] std::span<double> out) override {
+      if constexpr (GradientWeighting<M>) method.weights(losses, gramian, info, out);
+    }
+    void begin_epoch([[maybe_unused]] Index epoch) override {
+      if constexpr (requires { method.begin_epoch(epoch); }) method.begin_epoch(epoch);
+    }
+    static constexpr bool learns = requires(M& m, std::span<const double> l, const StepInfo& i) { m.after_step(l, i); };
+    bool learns_after_step() const override { return learns; }
+    void after_step([[maybe_unused]] std::span<const double> losses, [[maybe_unused]] const StepInfo& info) override {
+      if constexpr (learns) method.after_step(losses, info);
     }
     const void* type() const override { return &type_tag<M>; }
     void fields(Visitor& visit) override { walk(method, visit); }

@@ -6,7 +6,7 @@
 //   objective.backward(losses);
 //   optimizer.step();
 //
-// A weighting (Sum, FixedWeights, UncertaintyWeighting, ...) scales each task's whole gradient. An aggregator (UPGrad, ...)
+// A weighting (Sum, FixedWeights, UncertaintyWeighting, DWA, FAMO, ...) scales each task's whole gradient. An aggregator (UPGrad, ...)
 // sees the Gramian of the tasks' gradients in what they share and weighs that alone; heads keep their own gradients. What is
 // shared: parameters that the assemblies tag so, encoders, and untagged parameters that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
@@ -55,11 +55,11 @@ class TaskLoss {
   Owned<Base> function_;
 };
 
-/// What the last backward did: for diagnostics.
+/// What the last backward did; multitask/diagnostics.hpp reads it.
 struct ObjectiveRecord {
   std::vector<Index> active;     // the tasks present, in order
   std::vector<double> weights;   // [active]: scaled losses, or shared gradients
-  std::vector<double> gramian;   // [active, active]; empty for weightings
+  std::vector<double> gramian;   // [active, active]; empty for weightings that nobody diagnoses
   Certificate certificate;       // an aggregator's; exact for weightings
 };
 
@@ -74,12 +74,13 @@ class MultiObjective {
   template <class Method = Sum>
     requires LossWeighting<Method> || GramianAggregator<Method>
   explicit MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Method method = {})
-      : MultiObjective(std::move(losses), Combiner(std::move(method)), join_of<Method>()) {}
+      : MultiObjective(std::move(losses), Combiner(std::move(method)), join_of<Method>(), measure_of<Method>()) {}
   /// With a method chosen at run time.
   MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner)
       : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner)) {}
   MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner)
-      : MultiObjective(std::move(losses), combiner, combiner.aggregates() ? &MultiObjective::aggregate : &MultiObjective::weigh) {}
+      : MultiObjective(std::move(losses), combiner, combiner.aggregates() ? &MultiObjective::aggregate : &MultiObjective::weigh,
+                       combiner.looks_at_gradients() ? &MultiObjective::measure : nullptr) {}
 
   Index size() const { return static_cast<Index>(losses_.size()); }
   const std::vector<std::string>& names() const { return *names_; }
@@ -92,6 +93,14 @@ class MultiObjective {
   }
   std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
+
+  /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share.
+  /// (Aggregators have it anyway.) A program that never calls this does not compile it.
+  void diagnose() {
+    diagnoses_ = true;
+    if (!combiner_.aggregates()) measure_ = &MultiObjective::measure;
+  }
+  bool diagnoses() const { return diagnoses_; }
 
   /// The losses of a batch. Throws Error for a task that the model does not predict or that has no target, naming what there
   /// is, and for every mismatch of shapes, classes and weights.
@@ -150,6 +159,9 @@ class MultiObjective {
   /// Adds the joined gradient to the parameters. Throws Error, before anything is changed, when a loss is NaN or infinite.
   void backward(const Losses<T>& losses, BackwardOptions options = {}) {
     if (losses.size() != size()) fail("objective: ", losses.size(), " losses given for ", size(), " tasks");
+    if (waits_)
+      fail("objective: ", combiner_.name(), " learns from the losses after the step; after optimizer.step() call "
+           "after_step(evaluate), or abandon_step() when there was no step");
     record_.active.clear();
     bool any = false;
     for (Index k = 0; k < size(); ++k) {
@@ -174,9 +186,34 @@ class MultiObjective {
     record_.gramian.clear();
     record_.certificate = {};
     if (m == 0) return;
-    const StepInfo info{step_++, names(), record_.active};
+    const StepInfo info{step_, names(), record_.active};
     (this->*join_)(losses, info, options);
+    ++step_;
+    waits_ = combiner_.learns_after_step();
   }
+
+  // ---- what some methods need besides `backward`; the Trainer calls all of it --------------------------------------------
+
+  /// At the start of every epoch, counted from 0: DWA weighs by the epochs' mean losses.
+  void begin_epoch(Index epoch) { combiner_.begin_epoch(epoch); }
+
+  /// After `optimizer.step()`; FAMO learns from what the step did to the losses. `evaluate` gives the losses of the same batch
+  /// again. It is called only where the method wants it, so this costs others nothing:
+  ///
+  ///   objective.after_step([&] { return objective(model(batch.inputs), batch.targets); });
+  ///
+  /// To be exact where there is dropout or batch normalisation, evaluate in a Pass of the same step, within NoGrad, and
+  /// discard the Pass. Throws Error when a loss is missing or not finite.
+  template <class Evaluate>
+    requires std::is_invocable_r_v<Losses<T>, Evaluate>
+  void after_step(Evaluate&& evaluate) {
+    if (!waits_) return;
+    waits_ = false;
+    const Losses<T> losses = evaluate();
+    learn(losses);
+  }
+  /// After a `backward` that no step follows: nothing is learned from it.
+  void abandon_step() { waits_ = false; }
 
   void fields(auto&& visit) {
     visit("step", step_);
@@ -191,8 +228,15 @@ class MultiObjective {
     if constexpr (GramianAggregator<Method>) return &MultiObjective::aggregate;
     else return &MultiObjective::weigh;
   }
-  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join)
-      : combiner_(std::move(combiner)), join_(join) {
+  /// Fills the record's Gramian for a weighting; null where nobody wants it.
+  using Measure = void (MultiObjective::*)(const Losses<T>&);
+  template <class Method>
+  static constexpr Measure measure_of() {
+    if constexpr (GradientWeighting<Method>) return &MultiObjective::measure;
+    else return nullptr;
+  }
+  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join, Measure measurement)
+      : combiner_(std::move(combiner)), join_(join), measure_(measurement) {
     if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
     for (std::size_t k = 0; k < losses.size(); ++k)
       if (losses[k].name.empty()) fail("MultiObjective: task ", k, " has no name; losses, metrics and files go by it");
@@ -261,11 +305,41 @@ class MultiObjective {
     std::vector<double>& values = scratch_;
     values.clear();
     for (Index task : record_.active) values.push_back(losses.value(task));
-    combiner_.weights(std::span<const double>(values), info, record_.weights);
+    if (measure_) (this->*measure_)(losses);
+    if (combiner_.looks_at_gradients())
+      combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
+    else combiner_.weights(std::span<const double>(values), info, record_.weights);
     check_weights();
     Sweep<T> sweep({.retain = options.retain_graph});
     for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
     sweep.run();
+  }
+
+  /// A sweep that changes no gradient, for the Gramian alone.
+  void measure(const Losses<T>& losses) {
+    TaskGradients<T> gradients(record_.active, false);
+    {
+      Sweep<T> sweep({.retain = true, .separate = true, .own = false}, &gradients);
+      for (const auto& part : losses.parts()) start(sweep, losses, part, {});
+      sweep.run();
+    }
+    gradients.settle();
+    record_.gramian.resize(record_.active.size() * record_.active.size());
+    gradients.gramian(record_.gramian);
+  }
+
+  [[gnu::cold]] void learn(const Losses<T>& losses) {
+    if (losses.size() != size()) fail("objective: ", losses.size(), " losses after the step for ", size(), " tasks");
+    scratch_.clear();
+    for (const Index task : record_.active) {
+      if (!losses.present(task))
+        fail("objective: task '", losses.name(task), "' has no label after the step, but had before; evaluate the same batch");
+      if (!std::isfinite(losses.value(task)))
+        fail("objective: after the step the loss of task '", losses.name(task), "' is ",
+             std::isnan(losses.value(task)) ? "nan" : "infinite", "; look at the learning rate");
+      scratch_.push_back(losses.value(task));
+    }
+    combiner_.after_step(scratch_, StepInfo{step_ - 1, names(), record_.active});
   }
 
   /// A method of the program's own may be wrong; its weights would reach every parameter.
@@ -296,6 +370,9 @@ class MultiObjective {
   std::vector<TaskLoss<T>> losses_;
   Combiner combiner_;
   Join join_;
+  Measure measure_;
+  bool diagnoses_ = false;
+  bool waits_ = false;  // the method is yet to see the losses after the step
   std::uint64_t step_ = 0;
   ObjectiveRecord record_;
   std::vector<double> scratch_;

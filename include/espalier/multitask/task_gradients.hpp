@@ -14,8 +14,9 @@ namespace espalier::inline ESPALIER_ABI {
 template <class T>
 class TaskGradients final : public LeafSink<T> {
  public:
-  /// `active` lists the tasks of the sweep in rising order; row i of the Gramian is active[i].
-  explicit TaskGradients(std::span<const Index> active) : active_(active) {}
+  /// `active` lists the tasks of the sweep in rising order; row i of the Gramian is active[i]. With `own` false the sweep is
+  /// only to measure: what is a task's own is dropped.
+  explicit TaskGradients(std::span<const Index> active, bool own = true) : active_(active), keeps_own_(own) {}
   ~TaskGradients() override {
     for (Entry& e : entries_) e.leaf->slot = -1;
   }
@@ -39,7 +40,7 @@ class TaskGradients final : public LeafSink<T> {
   void settle() {
     const auto done = [&](Entry& e) {
       if (e.leaf->owner.kind != Owner::Kind::unknown || e.labels.count() > 1) return false;
-      if (e.factor.defined()) multiply_out(e);
+      if (e.factor.defined() && keeps_own_) multiply_out(e);
       own(*e.leaf, e.value, e.labels);
       e.leaf->slot = -1;
       return true;
@@ -112,7 +113,8 @@ class TaskGradients final : public LeafSink<T> {
   }
 
   /// Adds the rows to the parameter's own gradient, unweighted.
-  static void own(Leaf<T>& leaf, const Tensor<T>& value, const Labels& labels) {
+  void own(Leaf<T>& leaf, const Tensor<T>& value, const Labels& labels) const {
+    if (!keeps_own_) return;
     const Index size = leaf.shape.size();
     for (Index r = 0; r < labels.count(); ++r) {
       const bool accumulate = leaf.open_grad({});
@@ -181,6 +183,7 @@ class TaskGradients final : public LeafSink<T> {
   }
 
   std::span<const Index> active_;
+  bool keeps_own_;
   PoolVector<Entry> entries_;
 };
 

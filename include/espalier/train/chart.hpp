@@ -325,8 +325,8 @@ class ChartWriter {
 
 /// A panel for every task and measure among the columns `<part>/<task>/<measure>`, in the order of the columns, with a
 /// line per part of the data (train, validation). The x axis is the column "epoch", or the row's number from 1. Columns
-/// without a '/' (lr, seconds) are left out. A row without a value is passed over, so what was measured every few epochs
-/// is a line too.
+/// without a '/' (lr, seconds) are left out, and so are diagnostics (diagnostics_chart.hpp draws them). A row without a value is
+/// passed over, so what was measured every few epochs is a line too.
 [[gnu::cold]] inline Chart learning_curves(const History& history) {
   Chart chart;
   std::vector<std::string> panels;  // `<task>/<measure>` of each
@@ -336,7 +336,7 @@ class ChartWriter {
                                           : static_cast<double>(row + 1));
   for (const std::string& column : history.columns()) {
     const std::size_t slash = column.find('/');
-    if (slash == std::string::npos) continue;
+    if (slash == std::string::npos || column.starts_with("diagnostics/")) continue;
     bool any = false;
     for (const double x : history[column]) any |= !std::isnan(x);
     if (!any) continue;  // what was never measured is no panel

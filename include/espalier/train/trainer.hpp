@@ -14,6 +14,7 @@
 // ends with the very bits of an uninterrupted run, wherever it was interrupted.
 
 #include "espalier/optim/clip.hpp"
+#include "espalier/train/diagnostics_meter.hpp"
 #include "espalier/train/kept_values.hpp"
 #include "espalier/train/optimizer_ref.hpp"
 #include "espalier/train/run_settings.hpp"
@@ -56,7 +57,8 @@ class Trainer {
   }
 
   /// A row per epoch: epoch (from 1), lr, seconds; train/loss and validation/loss, the sums over the tasks;
-  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics.
+  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; of an
+  /// objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
   const History& history() const { return history_; }
   /// Whether the run is over: all epochs are done, or patience is at its end.
   bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
@@ -116,6 +118,8 @@ class Trainer {
     return ModelRef<T>(model);
   }
 
+ public:
+  /// Of a model and an optimizer whose types are forgotten already; what they refer to must outlive the Trainer.
   Trainer(ModelRef<T> model, MultiObjective<T>& objective, OptimizerRef<T> optimizer, TrainerOptions options)
       : model_(model),
         objective_(&objective),
@@ -126,14 +130,22 @@ class Trainer {
         base_lr_(optimizer.lr()),
         losses_(objective.size()) {
     detail::check_options(options_);
+    if (options_.show_diagnostics && !objective.diagnoses())
+      fail("Trainer: show_diagnostics is set, but the objective takes none; call objective.diagnose() first");
     check_files();
     check_parameters();
+    if (objective.diagnoses()) meter_ = DiagnosticsMeter(objective.names());
     lay_out_history();
     for (const std::string& task : objective.names()) shown_.push_back({task, 0});
     batch_losses_ = shown_;
+    if (options_.show_diagnostics) {
+      for (const std::string& task : objective.names()) shown_.push_back({join(task, " weight"), 0});
+      shown_.push_back({"conflicts", 0});
+    }
     if (keeps_best()) best_.make(model_);
   }
 
+ private:
   template <class D>
   Loader<T> loader(const D& data) const {
     if (data.size() == 0) fail("Trainer: the training data has no rows; there must be at least 1");
@@ -167,6 +179,7 @@ class Trainer {
     visit("epochs_since_best", since_best_);
     visit("best", best_);
     visit("callbacks", options_.callbacks);
+    visit("diagnostics", meter_);
   }
 
   RunSettings settings() const {
@@ -202,6 +215,7 @@ class Trainer {
     const Evaluation measures = evaluator_.result();
     for (const Evaluation::Measure& m : measures.measures()) add(join("validation/", m.task, '/', m.name), m.higher_is_better);
     detail::check_monitor(options_.monitor, std::vector<std::string>(columns.begin() + 3, columns.end()));  // not the time it took
+    for (std::string& column : meter_.columns()) columns.push_back(std::move(column));
     history_ = History(std::move(columns));
   }
 
@@ -233,6 +247,7 @@ class Trainer {
     progress.begin(options_.epochs, train.batches());
     while (!finished()) {
       train.seek(epoch_, row_);
+      if (row_ == 0) objective_->begin_epoch(epoch_);
       const double start = detail::monotonic_seconds(), before = seconds_;
       for (const Batch<T>& batch : train.rest()) {
         const bool goes_on = step(batch, train, progress);
@@ -301,6 +316,8 @@ class Trainer {
       batch_losses_[task].value = losses.present(k) ? losses.value(k) : std::numeric_limits<double>::quiet_NaN();
       shown_[task].value = losses_.mean(task);
     }
+    meter_.add(objective_->record());
+    show_diagnostics();
     const Index position = (row_ - 1) / train.options().batch;
     progress.step(epoch_, position, batch.size(), shown_);
     bool goes_on = true;
@@ -316,18 +333,35 @@ class Trainer {
       if (options_.clip_norm < std::numeric_limits<double>::infinity())
         clip_grad_norm(optimizer_.parameters(), options_.clip_norm);
       optimizer_.step();
+      objective_->after_step([&] {  // the same dropout, the same batch statistics, and no trace of either
+        const NoGrad no_grad;
+        Pass again(rng_, number);
+        Losses<T> after = (*objective_)(model_(batch.inputs, again), batch.targets);
+        again.discard();
+        return after;
+      });
       return losses;
     } catch (...) {
       optimizer_.zero_grad();  // what had arrived would count in the next step
+      objective_->abandon_step();
       throw;
     }
+  }
+
+  /// Behind the losses in the progress bar.
+  void show_diagnostics() {
+    const std::size_t tasks = batch_losses_.size();
+    if (shown_.size() == tasks) return;
+    for (std::size_t k = 0; k < tasks; ++k) shown_[tasks + k].value = meter_.weight(k);
+    shown_.back().value = meter_.conflict_rate();
   }
 
   /// Judges the epoch and goes on to the next one; false when a callback wants to stop.
   bool finish_epoch(Loader<T>* validation, ProgressBar& progress) {
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     const double start = detail::monotonic_seconds();
-    for (std::size_t k = 0; k < shown_.size(); ++k) shown_[k].value = losses_.mean(k);
+    for (std::size_t k = 0; k < batch_losses_.size(); ++k) shown_[k].value = losses_.mean(k);
+    show_diagnostics();
     evaluator_.reset();
     if (validation)
       for (const Batch<T>& batch : validation->epoch(0))
@@ -335,9 +369,10 @@ class Trainer {
     const Evaluation found = evaluator_.result();
     std::vector<double> row{static_cast<double>(epoch_ + 1), optimizer_.lr(),
                             seconds_ + detail::monotonic_seconds() - start, losses_.total()};
-    for (const Named<double>& loss : shown_) row.push_back(loss.value);
+    for (std::size_t k = 0; k < batch_losses_.size(); ++k) row.push_back(shown_[k].value);
     row.push_back(validation ? found.loss() : nan);
     for (const Evaluation::Measure& m : found.measures()) row.push_back(validation ? m.value : nan);
+    for (const double x : meter_.take()) row.push_back(x);
     std::vector<Named<double>> measures;
     for (const Evaluation::Measure& m : found.measures())
       if (validation) measures.push_back({join(m.task, ' ', m.name), m.value});
@@ -390,7 +425,8 @@ class Trainer {
   double base_lr_;
   LossSums losses_;                            // of this epoch's training
   double seconds_ = 0;                         // of this epoch, before the last checkpoint
-  std::vector<Named<double>> shown_;           // mean losses, for the progress bar
+  DiagnosticsMeter meter_;                     // of this epoch; empty when the objective does not diagnose
+  std::vector<Named<double>> shown_;           // mean losses, for the progress bar; with diagnostics behind them on request
   std::vector<Named<double>> batch_losses_;    // for callbacks
   double best_value_ = std::numeric_limits<double>::quiet_NaN();
   Index since_best_ = 0;

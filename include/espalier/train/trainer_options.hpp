@@ -44,6 +44,7 @@ struct TrainerOptions {
   CheckpointOptions checkpoint = {};
   TaskMetrics metrics = {};  // for validation; a task that is not listed has the usual ones of its loss
   ProgressOptions progress = {};
+  bool show_diagnostics = false;  // in the progress bar, the tasks' weights and the share of conflicting pairs
   std::vector<Callback> callbacks = {};
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// Weights that do not move: Sum and FixedWeights.
+// Weights that do not move: Sum, Mean and FixedWeights.
 
 #include "espalier/multitask/weighting/weighting.hpp"
 
@@ -8,14 +8,27 @@ namespace espalier::inline ESPALIER_ABI {
 /// Every task counts 1: the plain sum of the losses.
 struct Sum {
   static constexpr std::string_view name = "sum";
+  static constexpr WeightingClaims claims{
+      .positive = true, .permutation_equivariant = true, .sums_to_count = true, .scale_free = true};
   void weights(std::span<const double>, const StepInfo&, std::span<double> out) const {
     for (double& w : out) w = 1;
+  }
+};
+
+/// Every task that is present counts 1 / m: Sum with steps that do not grow with the number of tasks.
+struct Mean {
+  static constexpr std::string_view name = "mean";
+  static constexpr WeightingClaims claims{
+      .positive = true, .permutation_equivariant = true, .sums_to_one = true, .scale_free = true};
+  void weights(std::span<const double>, const StepInfo&, std::span<double> out) const {
+    for (double& w : out) w = 1 / static_cast<double>(out.size());
   }
 };
 
 /// The given weights, one per task in the objective's order (tuned fixed weights are the baseline that is hard to beat).
 struct FixedWeights {
   static constexpr std::string_view name = "fixed_weights";
+  static constexpr WeightingClaims claims{.scale_free = true};
   std::vector<double> values;
 
   /// Throws Error for a weight that is negative or not finite.

@@ -19,24 +19,18 @@ struct UncertaintyOptions {
 /// variances learn by Adam (without weight decay) in double.
 struct UncertaintyWeighting {
   static constexpr std::string_view name = "uncertainty";
+  static constexpr WeightingClaims claims{.positive = true, .permutation_equivariant = true};
   UncertaintyOptions options;
 
   explicit UncertaintyWeighting(UncertaintyOptions options_ = {}) : options(options_) {}
 
   void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) {
-    auto tasks = static_cast<Index>(info.names.size());
-    for (std::size_t i = 0; i < out.size(); ++i) tasks = std::max(tasks, info.task(static_cast<Index>(i)) + 1);
-    if (log_variance_.size() < static_cast<std::size_t>(tasks)) prepare(tasks);
+    prepare(detail::task_count(info, out.size()));
     for (std::size_t i = 0; i < out.size(); ++i) {
-      const auto k = static_cast<std::size_t>(info.task(static_cast<Index>(i)));
-      double& s = log_variance_[k];
+      const std::size_t task = detail::place(info, i);
+      double& s = log_variance_[task];
       out[i] = 0.5 * std::exp(-s);
-      const double slope = 0.5 - out[i] * losses[i];
-      steps_[k] += 1;
-      first_[k] = 0.9 * first_[k] + 0.1 * slope;
-      second_[k] = 0.999 * second_[k] + 0.001 * slope * slope;
-      const double mean = first_[k] / (1 - std::pow(0.9, steps_[k])), square = second_[k] / (1 - std::pow(0.999, steps_[k]));
-      s = std::clamp(s - options.lr * mean / (std::sqrt(square) + 1e-8), -options.limit, options.limit);
+      s = std::clamp(s + adam_.update(task, 0.5 - out[i] * losses[i], options.lr), -options.limit, options.limit);
     }
   }
   /// The log variances s, by task; empty before the first step.
@@ -44,18 +38,18 @@ struct UncertaintyWeighting {
 
   /// Makes room for all tasks, so that the number of fields does not depend on the steps taken.
   void prepare(Index tasks) {
+    if (log_variance_.size() >= static_cast<std::size_t>(tasks)) return;
     log_variance_.resize(static_cast<std::size_t>(tasks), options.initial);
-    for (auto* state : {&first_, &second_, &steps_}) state->resize(static_cast<std::size_t>(tasks), 0);
+    adam_.resize(tasks);
   }
   void fields(auto&& visit) {
     visit("log_variance", log_variance_);
-    visit("exp_avg", first_);
-    visit("exp_avg_sq", second_);
-    visit("step", steps_);
+    adam_.fields(visit);
   }
 
  private:
-  std::vector<double> log_variance_, first_, second_, steps_;
+  std::vector<double> log_variance_;
+  detail::TaskAdam adam_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

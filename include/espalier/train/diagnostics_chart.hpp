@@ -1,0 +1,54 @@
+#pragma once
+// diagnostics_curves: what the steps did, over time.
+//
+//   save_svg("diagnostics.svg", diagnostics_curves(trainer.history()));
+//
+// Included by name: a program that draws nothing does not pay for it.
+
+#include "espalier/train/chart.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+/// Panels of the task weights, gradient norms, J d, cosines (a line per pair), conflict rate, KKT residual, and the shares of
+/// steps with a fallback or a capped solver, from the columns of a DiagnosticsMeter; what never occurred is left out. The x axis
+/// is the column "epoch", or the row's number from 1. Throws Error for a history without such columns.
+[[gnu::cold]] inline Chart diagnostics_curves(const History& history) {
+  constexpr std::string_view prefix = "diagnostics/";
+  struct Kind {
+    std::string_view measure, title;
+    bool log;
+  };
+  constexpr Kind kinds[] = {{"weight", "task weights", false},       {"gradient_norm", "gradient norms", true},
+                            {"descent", "J d", false},               {"cosine", "cosines", false},
+                            {"conflict_rate", "conflict rate", false}, {"kkt_residual", "KKT residual", true},
+                            {"fallback_rate", "fallbacks", false},   {"capped_rate", "capped solvers", false}};
+  const bool epochs = history.has("epoch");
+  Chart chart;
+  bool any = false;
+  for (const Kind& kind : kinds) {
+    Panel panel{.title = std::string(kind.title), .x_label = epochs ? "epoch" : "step", .log_y = kind.log};
+    for (const std::string& column : history.columns()) {
+      if (!column.starts_with(prefix)) continue;
+      any = true;
+      std::string_view name = std::string_view(column).substr(prefix.size());
+      if (!name.ends_with(kind.measure)) continue;
+      name.remove_suffix(kind.measure.size());
+      if (!name.empty() && name.back() != '/') continue;
+      Series series{.name = std::string(name.substr(0, name.empty() ? 0 : name.size() - 1))};
+      const std::span<const double> values = history[column];
+      bool occurred = kind.measure == "weight";
+      for (std::size_t row = 0; row < values.size(); ++row) {
+        if (std::isnan(values[row])) continue;
+        occurred |= values[row] != 0;
+        series.x.push_back(epochs ? history["epoch"][row] : static_cast<double>(row + 1));
+        series.y.push_back(values[row]);
+      }
+      if (occurred || kind.measure == "conflict_rate") panel.series.push_back(std::move(series));
+    }
+    if (!panel.series.empty()) chart.panels.push_back(std::move(panel));
+  }
+  if (!any) fail("diagnostics_curves: the history has no diagnostics; call objective.diagnose() before the Trainer is made");
+  return chart;
+}
+
+}  // namespace espalier::inline ESPALIER_ABI
