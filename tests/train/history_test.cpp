@@ -70,6 +70,7 @@ TEST_CASE("CSV", "[fast]") {
   History odd({"a,b", "say \"x\"", "plain"});
   odd.append(Doubles{-0.0, 1e-7, std::numeric_limits<double>::infinity()});
   CHECK(odd.csv() == "\"a,b\",\"say \"\"x\"\"\",plain\n-0,1e-07,inf\n");
+  CHECK(parse_csv(odd.csv(), {.missing = {"inf", "-inf"}}).missing("plain") == 1);  // a table has finite numbers
   CHECK(History({"a"}).csv() == "a\n");
   CHECK(History().csv().empty());
 }
