@@ -21,6 +21,7 @@
 #include "espalier/model/summary.hpp"
 #include "espalier/multimodal/fusion/concat.hpp"
 #include "espalier/multimodal/fusion/gated.hpp"
+#include "espalier/multitask/aggregator.hpp"
 #include "espalier/multitask/objective.hpp"
 #include "espalier/nn/batch_norm.hpp"
 #include "espalier/nn/dropout.hpp"
