@@ -9,15 +9,23 @@
 //   IMTLG, ConFIG                     equal projections, equal cosines
 //   AlignedMTL                        equally long principal components
 //   PCGrad, GradVac                   conflicts taken out pair by pair
+//   from the gradients themselves
+//   GradDrop                          one sign a coordinate, at random
+//   TrimmedMean                       the mean without the extremes
+//   MoCo, DBMTL                       running means of the gradients, weighted, made equally long
 
 #include "espalier/multitask/aggregator/aligned_mtl.hpp"
 #include "espalier/multitask/aggregator/cagrad.hpp"
 #include "espalier/multitask/aggregator/con_fig.hpp"
+#include "espalier/multitask/aggregator/db_mtl.hpp"
 #include "espalier/multitask/aggregator/dual_proj.hpp"
 #include "espalier/multitask/aggregator/fair_grad.hpp"
+#include "espalier/multitask/aggregator/grad_drop.hpp"
 #include "espalier/multitask/aggregator/gradvac.hpp"
 #include "espalier/multitask/aggregator/imtl_g.hpp"
 #include "espalier/multitask/aggregator/mgda.hpp"
+#include "espalier/multitask/aggregator/moco.hpp"
 #include "espalier/multitask/aggregator/nash_mtl.hpp"
 #include "espalier/multitask/aggregator/pcgrad.hpp"
+#include "espalier/multitask/aggregator/trimmed_mean.hpp"
 #include "espalier/multitask/aggregator/upgrad.hpp"
