@@ -611,14 +611,14 @@ struct Place {
   void fields(auto&& visit) { visit("x", x); }
 };
 
-/// Adam from `start`: the step of arrival on the Pareto set and the place 25,000 steps later; 0 and the place after 100,000
-/// steps without one.
+/// Adam from `start`: the step of arrival on the Pareto set (0: never) and the place after 100,000 steps, where it takes long
+/// to arrive 25,000 steps later.
 std::pair<int, Point> toy_run(Combiner method, const Point& start) {
   Place place{parameter(Tensor<double>({2}, {start[0], start[1]}))};
   Adam<double> adam(parameters<double>(place), {.lr = 1e-3});
   int arrival = 0;
   Point x = start;
-  for (int step = 1; step <= (arrival > 0 ? arrival + 25000 : 100000); ++step) {
+  for (int step = 1; step <= (arrival > 10000 ? arrival + 25000 : 100000); ++step) {
     const Point d = direction_of(method, Toy(x).g, static_cast<std::uint64_t>(step));
     leaf_of(place.x)->open_grad({});
     std::copy_n(d.data(), 2, leaf_of(place.x)->grad_view().raw());
