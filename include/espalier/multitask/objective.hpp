@@ -416,6 +416,7 @@ class MultiObjective {
     typename TaskGradients<T>::Blocks blocks(gradients);
     record_.certificate = combiner_.aggregate(blocks, info, record_.weights);
     check_weights();
+    if (record_.certificate.status != Certificate::Status::no_active_task) blocks.finish(combiner_.name());
   }
 
   typename Losses<T>::Names names_;

@@ -108,8 +108,9 @@ class TaskGradients final : public LeafSink<T> {
   /// Adds sum_i weights[i] J_i to the gradients of everything shared; `weights` is [groups, m].
   void combine(std::span<const double> weights) {
     for (Entry& e : entries_) {
-      const auto own = weights.subspan(static_cast<std::size_t>(e.group) * active_.size(), active_.size());
-      const Tensor<T> sum = is_joined(e) ? e.value.view(e.value.shape().part(1, e.value.rank())) : weighted(e.value, e.labels, own);
+      const Tensor<T> sum =
+          is_joined(e) ? e.value.view(e.value.shape().part(1, e.value.rank()))
+                       : weighted(e.value, e.labels, weights.subspan(static_cast<std::size_t>(e.group) * active_.size(), active_.size()));
       const bool accumulate = e.leaf->open_grad({});
       Tensor<T> grad = e.leaf->grad_view();
       if (e.factor.defined()) {
@@ -123,42 +124,84 @@ class TaskGradients final : public LeafSink<T> {
     }
   }
 
-  /// Everything shared as the blocks of a Jacobian in double, each formed when asked for. Directions add to the gradients.
+  /// Everything shared as the blocks of a Jacobian in double, each formed when asked for. A parameter is cut along its first
+  /// axis, by its shape and the number of tasks, so that a block fits a processor's cache. Directions take the place of the
+  /// rows; `finish` adds them to the gradients.
   class Blocks final : public JacobianBlocks {
    public:
-    explicit Blocks(TaskGradients& gradients) : all_(gradients) {}
+    explicit Blocks(TaskGradients& gradients) : all_(gradients) {
+      for (std::size_t i = 0; i < all_.entries_.size(); ++i) {
+        const Shape& shape = all_.entries_[i].leaf->shape;
+        if (shape.size() == 0) continue;
+        const Index rows = shape.rank() > 0 ? shape[0] : 1, width = shape.size() / rows;
+        const Index step = std::max<Index>(1, block_elements / (tasks() * width));
+        for (Index begin = 0; begin < rows; begin += step) cuts_.push_back({i, begin, std::min(step, rows - begin), width});
+      }
+    }
     Index tasks() const override { return static_cast<Index>(all_.active_.size()); }
-    Index blocks() const override { return static_cast<Index>(all_.entries_.size()); }
-    Index size(Index block) const override { return entry(block).leaf->shape.size(); }
-    std::string name(Index block) const override {
+    Index blocks() const override { return static_cast<Index>(cuts_.size()); }
+    Index size(Index block) const override { return cut(block).rows * cut(block).width; }
+    Index offset(Index block) const override { return cut(block).begin * cut(block).width; }
+    Index whole(Index block) const override { return entry(block).leaf->shape.size(); }
+    std::string_view name(Index block) const override {
       const std::string& path = entry(block).leaf->name;
-      return path.empty() ? join("parameter ", block) : path;
+      return path.empty() ? unnamed_ = join("parameter ", cut(block).entry) : path;
     }
     std::span<const double> rows(Index block) override {
       const Entry& e = entry(block);
+      const Cut& c = cut(block);
       const Index n = size(block);
-      values_.assign(static_cast<std::size_t>(tasks() * n), 0);
-      Tensor<T> formed = e.factor.defined() ? Tensor<T>::empty(e.leaf->shape) : Tensor<T>();
+      values_.clear();
+      values_.resize(static_cast<std::size_t>(tasks() * n), 0);
+      const Tensor<T> formed = e.factor.defined() ? Tensor<T>::empty({n}) : Tensor<T>();
       for (Index r = 0; r < e.labels.count(); ++r) {
-        if (formed.defined()) form(e, r, formed.raw());
-        const T* from = formed.defined() ? formed.data() : e.value.data() + r * n;
+        if (formed.defined()) form(e, r, c.begin, c.rows, const_cast<T*>(formed.data()));
+        const T* from = formed.defined() ? formed.data() : e.value.data() + r * whole(block) + offset(block);
         double* to = values_.data() + all_.row(e.labels[r].task) * n;
         for (Index k = 0; k < n; ++k) to[k] = static_cast<double>(from[k]);
       }
-      return values_;
+      return {values_.data(), values_.size()};
     }
     void direction(Index block, std::span<const double> d) override {
-      Leaf<T>& leaf = *entry(block).leaf;
-      const bool accumulate = leaf.open_grad({});
-      Tensor<T> grad = leaf.grad_view();
-      T* to = grad.raw();
-      for (std::size_t k = 0; k < d.size(); ++k) to[k] = accumulate ? to[k] + static_cast<T>(d[k]) : static_cast<T>(d[k]);
+      const Cut& c = cut(block);
+      if (static_cast<Index>(d.size()) != size(block))
+        fail("objective: a direction of ", d.size(), " elements was handed over for ", size(block), " of ", name(block), "; they must be as many");
+      if (directions_.size() < all_.entries_.size()) directions_.resize(all_.entries_.size());
+      Tensor<T>& whole = directions_[c.entry];
+      if (!whole.defined()) whole = Tensor<T>::empty(Shape{1} + entry(block).leaf->shape);
+      T* to = whole.raw() + offset(block);
+      for (std::size_t k = 0; k < d.size(); ++k) to[k] = static_cast<T>(d[k]);
+      ++handed_over_;
+    }
+    /// Throws Error unless every block has been given a direction.
+    void finish(std::string_view method) {
+      if (handed_over_ != blocks())
+        fail("objective: ", method, " handed over ", handed_over_, " directions for ", blocks(), " blocks; each gets one");
+      for (std::size_t i = 0; i < directions_.size(); ++i) {
+        Entry& e = all_.entries_[i];
+        if (!directions_[i].defined()) continue;  // a parameter without elements
+        e.value = directions_[i];
+        e.factor = {};
+        e.labels = Labels::row(joined_task);
+      }
+      all_.combine({});
     }
 
    private:
-    const Entry& entry(Index block) const { return all_.entries_[static_cast<std::size_t>(block)]; }
+    static constexpr Index block_elements = 1 << 17;
+    struct Cut {
+      std::size_t entry;
+      Index begin, rows, width;  // along the parameter's first axis; elements of one step
+    };
+    const Cut& cut(Index block) const { return cuts_[static_cast<std::size_t>(block)]; }
+    const Entry& entry(Index block) const { return all_.entries_[cut(block).entry]; }
+
     TaskGradients& all_;
-    std::vector<double> values_;
+    PoolVector<Cut> cuts_;
+    PoolVector<Tensor<T>> directions_;  // [1, shape] of each parameter
+    Index handed_over_ = 0;
+    PoolVector<double> values_;
+    mutable std::string unnamed_;
   };
 
  private:
@@ -220,14 +263,14 @@ class TaskGradients final : public LeafSink<T> {
   void multiply_out(Entry& e) {
     const Index count = e.labels.count(), in = e.factor.shape()[1], out = e.value.shape()[2];
     Tensor<T> rows = Tensor<T>::empty({count, out, in});
-    for (Index r = 0; r < count; ++r) form(e, r, rows.raw() + r * out * in);
+    for (Index r = 0; r < count; ++r) form(e, r, 0, out, rows.raw() + r * out * in);
     e.value = std::move(rows);
     e.factor = {};
   }
-  /// Row r of a gradient that is still in factors, [out, in].
-  static void form(const Entry& e, Index r, T* to) {
+  /// Rows [begin, begin + rows) of task row r of a gradient that is still in factors, [rows, in].
+  static void form(const Entry& e, Index r, Index begin, Index rows, T* to) {
     const Index batch = e.factor.shape()[0], in = e.factor.shape()[1], out = e.value.shape()[2];
-    kernels::gemm<T>(out, in, batch, {e.value.data() + r * batch * out, 1, out}, {e.factor.data(), in, 1}, to, in);
+    kernels::gemm<T>(rows, in, batch, {e.value.data() + r * batch * out + begin, 1, out}, {e.factor.data(), in, 1}, to, in);
   }
 
   /// A parameter reached a second time: rows of equal tasks add, others join.
@@ -270,11 +313,14 @@ class TaskGradients final : public LeafSink<T> {
         add(sum, e.labels[k].task, e.labels[l].task, kernels::dot(batch * batch, inputs.data(), adjoints.data()));
       }
   }
+  /// In pieces that stay in a processor's cache while all pairs of tasks are at them.
   void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum) const {
-    const Index count = labels.count(), size = value.size() / count;
-    for (Index k = 0; k < count; ++k)
-      for (Index l = k; l < count; ++l)
-        add(sum, labels[k].task, labels[l].task, kernels::dot(size, value.data() + k * size, value.data() + l * size));
+    const Index count = labels.count(), size = value.size() / count, piece = 4096;
+    for (Index begin = 0; begin < size; begin += piece)
+      for (Index k = 0; k < count; ++k)
+        for (Index l = k; l < count; ++l)
+          add(sum, labels[k].task, labels[l].task,
+              kernels::dot(std::min(piece, size - begin), value.data() + k * size + begin, value.data() + l * size + begin));
   }
 
   std::span<const Index> active_;

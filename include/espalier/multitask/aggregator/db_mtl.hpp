@@ -50,17 +50,18 @@ inline Certificate DBMTL::aggregate(JacobianBlocks& jacobian, const StepInfo& in
   for (Index i = 0; i < m; ++i)
     if (const double loss = detail::row_loss(name, info, i); !(loss >= 0))
       fail(name, ": the loss of ", info.name(i), " is ", loss, "; its logarithm is needed, so it must not be negative");
+  for (Index b = 0; b < jacobian.blocks(); ++b) detail::checked_rows(name, jacobian, info, b);  // before anything kept changes
   for (Index i = 0; i < m; ++i) steps_[static_cast<std::size_t>(info.task(i))] += 1;
   auto& memory = detail::scratch<detail::KeptScratch>();
   memory.squares.assign(out.size(), 0);
   for (Index b = 0; b < jacobian.blocks(); ++b) {
     const Index size = jacobian.size(b);
     const double* rows = jacobian.rows(b).data();
-    double* y = kept_.of(name, jacobian.name(b), tasks, size).data();
+    double* y = kept_.of(name, jacobian, b, tasks);
     for (Index i = 0; i < m; ++i) {
       const double scale = 1 / (detail::row_loss(name, info, i) + 1e-8);
       const double keep = options.beta / std::pow(steps_[static_cast<std::size_t>(info.task(i))], options.beta_decay);
-      double* kept = y + info.task(i) * size;
+      double* kept = y + info.task(i) * jacobian.whole(b);
       for (Index k = 0; k < size; ++k) {
         const double h = scale * rows[i * size + k];
         kept[k] = h + keep * (kept[k] - h);

@@ -2,6 +2,8 @@
 // GradDrop: in every coordinate the tasks' gradients of one sign are dropped, at random, so that those that stay agree. Chen et
 // al., "Just pick a sign", NeurIPS 2020, arXiv 2010.06808; here on the gradients of the parameters.
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 #include <vector>
 
@@ -43,7 +45,7 @@ struct GradDrop {
 namespace detail {
 
 struct GradDropScratch {
-  std::vector<double> leak, direction;  // [tasks], [size]
+  std::vector<double> leak, up, down, kept_up, kept_down;  // [tasks]; sums over the rows of one sign, and of what leaks, [size]
 };
 
 }  // namespace detail
@@ -62,27 +64,35 @@ inline Certificate GradDrop::aggregate(JacobianBlocks& jacobian, const StepInfo&
   }
   for (double& w : out) w = 1;
   const Rng rng{options.seed};
+  bool leaks = false;
+  for (const double leak : memory.leak) leaks |= leak > 0;
   for (Index b = 0; b < jacobian.blocks(); ++b) {
-    const double* rows = jacobian.rows(b).data();
+    const double* rows = detail::checked_rows(name, jacobian, info, b).data();
     const Index size = jacobian.size(b);
+    for (auto* sum : {&memory.up, &memory.down, &memory.kept_up, &memory.kept_down}) sum->assign(static_cast<std::size_t>(size), 0);
+    double *up = memory.up.data(), *down = memory.down.data(), *kept_up = memory.kept_up.data(), *kept_down = memory.kept_down.data();
+    for (Index i = 0; i < m; ++i) {
+      const double* row = rows + i * size;
+      const double leak = memory.leak[static_cast<std::size_t>(i)];
+      for (Index k = 0; k < size; ++k) {
+        up[k] += std::max(row[k], 0.0);
+        down[k] += std::min(row[k], 0.0);
+      }
+      for (Index k = 0; k < size && leaks; ++k) {
+        kept_up[k] += leak * std::max(row[k], 0.0);
+        kept_down[k] += leak * std::min(row[k], 0.0);
+      }
+    }
     const Draws draws = rng.draws(jacobian.name(b), info.step);
-    memory.direction.resize(static_cast<std::size_t>(size));
     std::array<std::uint32_t, 4> words{};
     for (Index k = 0; k < size; ++k) {
-      if (k % 4 == 0) words = draws.words(static_cast<std::uint64_t>(k / 4));
-      double sum = 0, total = 0, up = 0, down = 0, kept = 0;
-      for (Index i = 0; i < m; ++i) {
-        const double g = rows[i * size + k], leak = memory.leak[static_cast<std::size_t>(i)];
-        sum += g;
-        total += std::abs(g);
-        kept += leak * g;
-        (g > 0 ? up : down) += (1 - leak) * g;
-      }
-      const double positive = total > 0 ? 0.5 * (1 + sum / total) : 0.5;
-      const bool keep_up = positive > static_cast<double>(words[static_cast<std::size_t>(k % 4)]) * 0x1p-32;
-      memory.direction[static_cast<std::size_t>(k)] = kept + (keep_up ? up : down);
+      const Index number = jacobian.offset(b) + k;
+      if (k == 0 || number % 4 == 0) words = draws.words(static_cast<std::uint64_t>(number / 4));
+      const double total = up[k] - down[k], positive = total > 0 ? up[k] / total : 0.5;
+      const bool keep_up = positive > static_cast<double>(words[static_cast<std::size_t>(number % 4)]) * 0x1p-32;
+      up[k] = keep_up ? up[k] + kept_down[k] : down[k] + kept_up[k];
     }
-    jacobian.direction(b, memory.direction);
+    jacobian.direction(b, memory.up);
   }
   return {};
 }

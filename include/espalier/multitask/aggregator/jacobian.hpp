@@ -20,17 +20,21 @@
 namespace espalier::inline ESPALIER_ABI {
 
 /// The Jacobian of a step and the direction that replaces the sum of its rows, block by block. A row is a task of the step
-/// (StepInfo tells which), a block the elements of one shared parameter.
+/// (StepInfo tells which), a block some elements of one shared parameter, which is cut where it is large.
 class JacobianBlocks {
  public:
   virtual Index tasks() const = 0;
   virtual Index blocks() const = 0;
   virtual Index size(Index block) const = 0;
-  /// The parameter's path, or `parameter 3` while it has none: the key of what a method keeps or draws for it.
-  virtual std::string name(Index block) const = 0;
-  /// [tasks, size], row-major; good until the next call. May be asked for more than once.
+  /// The block's first element in its parameter, and how many elements that has.
+  virtual Index offset(Index block) const = 0;
+  virtual Index whole(Index block) const = 0;
+  /// The parameter's path, or `parameter 3` while it has none: the key of what a method keeps or draws for it. Good until
+  /// the next call.
+  virtual std::string_view name(Index block) const = 0;
+  /// [tasks, size], row-major; good until the next call. May be asked for again until the block has its direction.
   virtual std::span<const double> rows(Index block) = 0;
-  /// Hands over the direction [size] of a block. Every block gets one, once all the rows needed have been read.
+  /// Hands over the direction [size] of a block. Every block gets one; the parameters see them when all have.
   virtual void direction(Index block, std::span<const double> d) = 0;
 
  protected:
@@ -38,8 +42,8 @@ class JacobianBlocks {
 };
 
 /// A method that needs the Jacobian: `aggregate` hands a direction to every block, fills `out` [tasks] with what each row
-/// counts in it, where the method has such a number, and certifies the result. Throws Error, before any direction is handed
-/// over, when a gradient is not finite.
+/// counts in it, where the method has such a number, and certifies the result. Throws Error when a gradient is not finite;
+/// what it keeps is then as it was.
 template <class A>
 concept JacobianAggregator = requires(A& a, JacobianBlocks& jacobian, const StepInfo& info, std::span<double> out) {
   { A::name } -> std::convertible_to<std::string_view>;
@@ -49,25 +53,10 @@ concept JacobianAggregator = requires(A& a, JacobianBlocks& jacobian, const Step
 /// Rows of the Jacobian that a method keeps from step to step: one per task and parameter, zero until first written.
 class KeptRows {
  public:
-  /// The kept rows [tasks, size] of a parameter. Throws Error when it had another size.
-  std::span<double> of(std::string_view method, const std::string& parameter, Index tasks, Index size) {
-    const std::size_t count = entries_.size();
-    for (std::size_t i = 0; i < count; ++i) {  // the order is the same in every step: the next one is the likely one
-      Entry& entry = entries_[(next_ + i) % count];
-      if (entry.name != parameter) continue;
-      next_ = (next_ + i + 1) % count;
-      const auto wanted = static_cast<std::size_t>(tasks * size);
-      if (entry.values.size() > wanted || entry.values.size() % static_cast<std::size_t>(size) != 0)
-        fail(method, ": ", entry.values.size(), " numbers are kept for ", parameter, ", which has ", size, " elements and ",
-             tasks, " tasks; a run goes on with the model that it began with");
-      entry.values.resize(wanted);
-      return entry.values;
-    }
-    entries_.push_back({parameter, std::vector<double>(static_cast<std::size_t>(tasks * size))});
-    next_ = 0;
-    return entries_.back().values;
+  /// The kept rows of a block: row i begins at element i * whole. Throws Error when the parameter had another size.
+  double* of(std::string_view method, const JacobianBlocks& jacobian, Index block, Index tasks) {
+    return of(method, jacobian.name(block), tasks, jacobian.whole(block)).data() + jacobian.offset(block);
   }
-
   /// Names and numbers as two lists of texts (of bytes, in the machine's order), since how many there are is known only
   /// after the first step: lists of texts are the fields whose length a file may change.
   void fields(auto&& visit) {
@@ -93,6 +82,25 @@ class KeptRows {
     std::string name;
     std::vector<double> values;  // [tasks, size]
   };
+  /// [tasks, size] of a parameter.
+  std::span<double> of(std::string_view method, std::string_view parameter, Index tasks, Index size) {
+    const std::size_t count = entries_.size();
+    for (std::size_t i = 0; i < count; ++i) {  // the order is the same in every step: this one or the next is the likely one
+      Entry& entry = entries_[(next_ + i) % count];
+      if (entry.name != parameter) continue;
+      next_ = (next_ + i) % count;
+      const auto wanted = static_cast<std::size_t>(tasks * size);
+      if (entry.values.size() > wanted || entry.values.size() % static_cast<std::size_t>(size) != 0)
+        fail(method, ": ", entry.values.size(), " numbers are kept for ", parameter, ", which has ", size, " elements and ",
+             tasks, " tasks; a run goes on with the model that it began with");
+      entry.values.resize(wanted);
+      return entry.values;
+    }
+    entries_.push_back({std::string(parameter), std::vector<double>(static_cast<std::size_t>(tasks * size))});
+    next_ = count;
+    return entries_.back().values;
+  }
+
   std::vector<Entry> entries_;
   std::size_t next_ = 0;  // where the next search begins
 };
@@ -114,13 +122,12 @@ inline std::span<const double> checked_rows(std::string_view method, JacobianBlo
   return rows;
 }
 
-/// Checks all blocks, for a method that hands over directions as it goes.
-inline void check_jacobian(std::string_view method, JacobianBlocks& jacobian, const StepInfo& info, std::size_t weights) {
+/// Checks the sizes; every method calls it first.
+inline void check_jacobian(std::string_view method, const JacobianBlocks& jacobian, const StepInfo& info, std::size_t weights) {
   const auto tasks = static_cast<std::size_t>(jacobian.tasks());
   if (weights != tasks) fail(method, ": out has room for ", weights, " weights, the Jacobian has ", tasks, " tasks");
   if (!info.active.empty() && info.active.size() != tasks)
     fail(method, ": ", info.active.size(), " tasks are active, the Jacobian has ", tasks, "; every row belongs to one task");
-  for (Index b = 0; b < jacobian.blocks(); ++b) checked_rows(method, jacobian, info, b);
 }
 
 }  // namespace detail

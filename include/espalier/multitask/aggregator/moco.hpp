@@ -77,10 +77,10 @@ inline void combine_kept(std::string_view method, JacobianBlocks& jacobian, cons
   const Index m = jacobian.tasks();
   for (Index b = 0; b < jacobian.blocks(); ++b) {
     const Index size = jacobian.size(b);
-    const double* y = kept.of(method, jacobian.name(b), info.tasks(m), size).data();
+    const double* y = kept.of(method, jacobian, b, info.tasks(m));
     direction.assign(static_cast<std::size_t>(size), 0);
     for (Index i = 0; i < m; ++i) {
-      const double* row = y + info.task(i) * size;
+      const double* row = y + info.task(i) * jacobian.whole(b);
       const double w = weights[static_cast<std::size_t>(i)];
       for (Index k = 0; k < size; ++k) direction[static_cast<std::size_t>(k)] += w * row[k];
     }
@@ -105,17 +105,17 @@ inline Certificate MoCo::aggregate(JacobianBlocks& jacobian, const StepInfo& inf
   for (Index b = 0; b < jacobian.blocks(); ++b) {
     const Index size = jacobian.size(b);
     const double* rows = jacobian.rows(b).data();
-    double* y = kept_.of(name, jacobian.name(b), tasks, size).data();
+    double* y = kept_.of(name, jacobian, b, tasks);
     for (Index i = 0; i < m; ++i) {
       const double square = memory.squares[static_cast<std::size_t>(i)];
       const double scale = square > 0 ? detail::row_loss(name, info, i) / std::sqrt(square) : 0;
       const double move = options.beta / std::pow(count(i), options.beta_decay);
-      double* kept = y + info.task(i) * size;
+      double* kept = y + info.task(i) * jacobian.whole(b);
       for (Index k = 0; k < size; ++k) kept[k] += move * (scale * rows[i * size + k] - kept[k]);
     }
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j <= i; ++j)
-        memory.gram[static_cast<std::size_t>(i * m + j)] += detail::inner(y + info.task(i) * size, y + info.task(j) * size, size);
+        memory.gram[static_cast<std::size_t>(i * m + j)] += detail::inner(y + info.task(i) * jacobian.whole(b), y + info.task(j) * jacobian.whole(b), size);
   }
   for (Index i = 0; i < m; ++i)
     for (Index j = 0; j < i; ++j) memory.gram[static_cast<std::size_t>(j * m + i)] = memory.gram[static_cast<std::size_t>(i * m + j)];

@@ -46,7 +46,7 @@ inline Certificate TrimmedMean::aggregate(JacobianBlocks& jacobian, const StepIn
   auto& memory = detail::scratch<detail::TrimmedScratch>();
   memory.column.resize(static_cast<std::size_t>(m));
   for (Index b = 0; b < jacobian.blocks(); ++b) {
-    const double* rows = jacobian.rows(b).data();
+    const double* rows = detail::checked_rows(name, jacobian, info, b).data();
     const Index size = jacobian.size(b);
     memory.direction.resize(static_cast<std::size_t>(size));
     for (Index k = 0; k < size; ++k) {
