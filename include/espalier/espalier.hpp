@@ -21,6 +21,7 @@
 #include "espalier/model/summary.hpp"
 #include "espalier/multimodal/fusion/concat.hpp"
 #include "espalier/multimodal/fusion/gated.hpp"
+#include "espalier/multitask/aggregator.hpp"
 #include "espalier/multitask/diagnostics.hpp"
 #include "espalier/multitask/objective.hpp"
 #include "espalier/multitask/weighting/dwa.hpp"

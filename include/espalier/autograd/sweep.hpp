@@ -45,6 +45,9 @@ struct SweepOptions {
   bool own = true;        // parameters that belong to one task are among them; false: only what is shared is looked at
 };
 
+/// The label of a row that stands for all tasks together.
+inline constexpr Index joined_task = -1;
+
 template <class T>
 class Sweep {
  public:
@@ -93,6 +96,31 @@ class Sweep {
       Node<T>& node = *pop();
       visit(node, std::exchange(node.pending, nullptr));
     }
+  }
+
+  /// Runs a separate sweep up to the node where `tasks` rows meet and through which all that is left must pass: the value
+  /// that these tasks share, as a trunk's output. A layer that belongs to a task is none. Returns what arrived there, in wait
+  /// for `go_on`; null where there is no such node, and then the sweep is over.
+  const Cotangent<T>* run_to_meeting(Index tasks) {
+    while (!heap_.empty()) {
+      Node<T>& node = *pop();
+      if (heap_.empty() && !node.leaf && !is_of_a_task(node)) {
+        if (node.pending->next) merge(*node.pending);
+        if (node.pending->labels.rows() && node.pending->labels.count() == tasks) {
+          push(&node);
+          return node.pending;
+        }
+      }
+      visit(node, std::exchange(node.pending, nullptr));
+    }
+    return nullptr;
+  }
+  /// Replaces what arrived at the meeting by one row (shape of the node) and runs on. It is labelled `joined_task`.
+  void go_on(const Tensor<T>& row) {
+    Cotangent<T>& met = *heap_.back()->pending;
+    met.value = row.view(Shape{1} + row.shape());
+    met.labels = Labels::row(joined_task);
+    run();
   }
 
   // ---- for rules ---------------------------------------------------------------------------------------------------
@@ -204,6 +232,13 @@ class Sweep {
     if (!sum.sole()) std::swap(sum, g);  // a + b == b + a, bit for bit
     if (!sum.sole()) sum = sum.clone();
     kernels::add_to(g.size(), sum.raw(), g.data());
+  }
+
+  static bool is_of_a_task(const Node<T>& node) {
+    for (int i = 0; i < node.inputs; ++i)
+      if (const Node<T>* x = node.in[i].get(); x && x->leaf)
+        if (static_cast<const Leaf<T>*>(x)->owner.kind == Owner::Kind::task) return true;
+    return false;
   }
 
   void visit(Node<T>& node, Cotangent<T>* list) {

@@ -2,25 +2,48 @@
 // Combiner: any way of joining the tasks' losses, a weighting or an aggregator, held by value.
 
 #include "espalier/core/owned.hpp"
+#include "espalier/multitask/aggregator/jacobian.hpp"
 #include "espalier/multitask/weighting/constant.hpp"
 #include "espalier/tensor/fields.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
-/// Holds a LossWeighting (losses -> weights, heads included) or a GramianAggregator (Gramian -> weights of what is shared).
+/// What a method works on.
+enum class CombinerKind : unsigned char {
+  weighting,  ///< The losses: LossWeighting; it scales whole gradients.
+  gramian,    ///< The inner products of the gradients of what is shared: GramianAggregator.
+  jacobian,   ///< Those gradients themselves: JacobianAggregator.
+};
+
+/// Something that a Combiner can hold.
+template <class M>
+concept CombinerMethod = LossWeighting<M> || GramianAggregator<M> || JacobianAggregator<M>;
+
+namespace detail {
+template <class M>
+inline constexpr CombinerKind combiner_kind = LossWeighting<M>       ? CombinerKind::weighting
+                                              : GramianAggregator<M> ? CombinerKind::gramian
+                                                                     : CombinerKind::jacobian;
+}  // namespace detail
+
+/// Holds a LossWeighting (losses -> weights, heads included), a GramianAggregator (Gramian -> weights of what is shared) or a
+/// JacobianAggregator (gradients of what is shared -> their direction).
 class Combiner {
  public:
   Combiner() : Combiner(Sum{}) {}
-  template <class M>
-    requires LossWeighting<M> || GramianAggregator<M>
+  template <CombinerMethod M>
   Combiner(M method) : held_(new Held<M>(std::move(method))) {}
 
   std::string_view name() const { return held_->name(); }
   /// Whether it works on the tasks' gradients instead of their losses.
-  bool aggregates() const { return held_->aggregates(); }
+  bool aggregates() const { return kind() != CombinerKind::weighting; }
+  CombinerKind kind() const { return held_->kind(); }
   void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) { held_->weights(losses, info, out); }
   Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) {
     return held_->weights(gramian, info, out);
+  }
+  Certificate aggregate(JacobianBlocks& jacobian, const StepInfo& info, std::span<double> out) {
+    return held_->aggregate(jacobian, info, out);
   }
   /// Tells the method how many tasks there are, before the first step.
   void prepare(Index tasks) { held_->prepare(tasks); }
@@ -48,9 +71,10 @@ class Combiner {
   struct Base {
     virtual ~Base() = default;
     virtual std::string_view name() const = 0;
-    virtual bool aggregates() const = 0;
+    virtual CombinerKind kind() const = 0;
     virtual void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) = 0;
     virtual Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) = 0;
+    virtual Certificate aggregate(JacobianBlocks& jacobian, const StepInfo& info, std::span<double> out) = 0;
     virtual void prepare(Index tasks) = 0;
     virtual bool looks_at_gradients() const = 0;
     virtual void weights(std::span<const double> losses, GramianView gramian, const StepInfo& info, std::span<double> out) = 0;
@@ -66,7 +90,7 @@ class Combiner {
     M method;
     explicit Held(M m) : method(std::move(m)) {}
     std::string_view name() const override { return M::name; }
-    bool aggregates() const override { return GramianAggregator<M>; }
+    CombinerKind kind() const override { return detail::combiner_kind<M>; }
     void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) override {
       if constexpr (LossWeighting<M> && !GradientWeighting<M>) method.weights(losses, info, out);
       else (void)losses, (void)info, (void)out;
@@ -74,6 +98,10 @@ class Combiner {
     Certificate weights(GramianView gramian, const StepInfo& info, std::span<double> out) override {
       if constexpr (GramianAggregator<M>) return method.weights(gramian, info, out);
       else return (void)gramian, (void)info, (void)out, Certificate{};
+    }
+    Certificate aggregate(JacobianBlocks& jacobian, const StepInfo& info, std::span<double> out) override {
+      if constexpr (JacobianAggregator<M>) return method.aggregate(jacobian, info, out);
+      else return (void)jacobian, (void)info, (void)out, Certificate{};
     }
     void prepare(Index tasks) override {
       if constexpr (requires { method.prepare(tasks); }) method.prepare(tasks);

@@ -2,12 +2,14 @@
 // MultiObjective: one loss per task, and the way they are joined.
 //
 //   MultiObjective objective{{{"digit", CrossEntropy{}}, {"ink", MSE{}}}, UPGrad{}};      // default: Sum
+//   MultiObjective objective{{...}, NashMTL{}, {.every = 10}};                            // weights found in every tenth step
 //   auto losses = objective(outputs, targets);
 //   objective.backward(losses);
 //   optimizer.step();
 //
 // A weighting (Sum, FixedWeights, UncertaintyWeighting, DWA, FAMO, ...) scales each task's whole gradient. An aggregator (UPGrad, ...)
-// sees the Gramian of the tasks' gradients in what they share and weighs that alone; heads keep their own gradients. What is
+// sees the Gramian of the tasks' gradients in what they share, or these gradients themselves (GradDrop, ...), and joins those
+// alone; heads keep their own gradients. What is
 // shared: parameters that the assemblies tag so, encoders, and untagged parameters that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
 
@@ -55,32 +57,52 @@ class TaskLoss {
   Owned<Base> function_;
 };
 
+/// How an aggregator that works on inner products is used.
+struct AggregationOptions {
+  /// Its weights are found in every so many steps and kept in between, where a step then costs little more than with Sum.
+  /// They are also found when a task is there that was absent when they were found last.
+  Index every = 1;
+  /// Inner products are those of the gradients of the representation that all tasks share (the trunk's output, over all
+  /// samples), not of the parameters below it: much cheaper, another method (MGDA-UB of Sener and Koltun, arXiv 1810.04650,
+  /// for MGDA), and only for models in which every path from a task to what is shared leads through one such value.
+  bool at_representation = false;
+  /// Paths of parameters ("trunk.0", "encoders.left"), or of folders of them. What is shared gets weights of its own for each
+  /// of them and for the rest.
+  std::vector<std::string> groups = {};
+};
+
 /// What the last backward did; multitask/diagnostics.hpp reads it.
 struct ObjectiveRecord {
   std::vector<Index> active;     // the tasks present, in order
-  std::vector<double> weights;   // [active]: scaled losses, or shared gradients
-  std::vector<double> gramian;   // [active, active]; empty for weightings that nobody diagnoses
-  Certificate certificate;       // an aggregator's; exact for weightings
+  std::vector<double> weights;   // [active]: scaled losses, or shared gradients; with groups, their mean
+  std::vector<double> gramian;   // [active, active]; empty where none was needed
+  Certificate certificate;       // an aggregator's, with groups the worst; exact for weightings and kept weights
+  std::vector<double> group_weights;  // [groups, active], the rest last; empty without groups
 };
 
 template <Differentiable T = float>
 class MultiObjective {
  public:
-  /// `method` is a weighting or an aggregator. Throws Error when there is no task or a name appears twice.
+  /// `method` is a weighting or an aggregator. Throws Error when there is no task, a name appears twice, or the method has no
+  /// use for the options.
   template <class Method = Sum>
-    requires LossWeighting<Method> || GramianAggregator<Method>
-  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Method method = {})
-      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(method)) {}
+    requires(!std::same_as<Method, Combiner>)
+  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Method method = {}, AggregationOptions options = {})
+      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(method), std::move(options)) {}
   template <class Method = Sum>
-    requires LossWeighting<Method> || GramianAggregator<Method>
-  explicit MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Method method = {})
-      : MultiObjective(std::move(losses), Combiner(std::move(method)), join_of<Method>(), measure_of<Method>()) {}
+    requires(!std::same_as<Method, Combiner>)
+  explicit MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Method method = {}, AggregationOptions options = {})
+      : MultiObjective(std::move(losses), as_combiner(std::move(method)), join_of<Method>(), measure_of<Method>(),
+                       std::move(options)) {}
   /// With a method chosen at run time.
-  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner)
-      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner)) {}
-  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner)
-      : MultiObjective(std::move(losses), combiner, combiner.aggregates() ? &MultiObjective::aggregate : &MultiObjective::weigh,
-                       combiner.looks_at_gradients() ? &MultiObjective::measure : nullptr) {}
+  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options = {})
+      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner), std::move(options)) {}
+  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options = {})
+      : MultiObjective(std::move(losses), combiner,
+                       combiner.kind() == CombinerKind::gramian    ? &MultiObjective::aggregate
+                       : combiner.kind() == CombinerKind::jacobian ? &MultiObjective::aggregate_rows
+                                                                   : &MultiObjective::weigh,
+                       combiner.looks_at_gradients() ? &MultiObjective::measure : nullptr, std::move(options)) {}
 
   Index size() const { return static_cast<Index>(losses_.size()); }
   const std::vector<std::string>& names() const { return *names_; }
@@ -185,8 +207,11 @@ class MultiObjective {
     record_.weights.assign(m, 0);
     record_.gramian.clear();
     record_.certificate = {};
+    record_.group_weights.clear();
     if (m == 0) return;
-    const StepInfo info{step_, names(), record_.active};
+    row_losses_.clear();
+    for (const Index task : record_.active) row_losses_.push_back(losses.value(task));
+    const StepInfo info{step_, names(), record_.active, row_losses_, double{std::numeric_limits<T>::epsilon()}};
     (this->*join_)(losses, info, options);
     ++step_;
     waits_ = combiner_.learns_after_step();
@@ -218,6 +243,11 @@ class MultiObjective {
   void fields(auto&& visit) {
     visit("step", step_);
     visit("combiner", combiner_);
+    if (!group_combiners_.empty()) visit("groups", group_combiners_);
+    if (options_.every > 1) {
+      visit("since", since_);
+      visit("weights", kept_weights_);
+    }
   }
 
  private:
@@ -225,8 +255,9 @@ class MultiObjective {
   using Join = void (MultiObjective::*)(const Losses<T>&, const StepInfo&, BackwardOptions);
   template <class Method>
   static constexpr Join join_of() {
-    if constexpr (GramianAggregator<Method>) return &MultiObjective::aggregate;
-    else return &MultiObjective::weigh;
+    if constexpr (LossWeighting<Method>) return &MultiObjective::weigh;
+    else if constexpr (GramianAggregator<Method>) return &MultiObjective::aggregate;
+    else return &MultiObjective::aggregate_rows;
   }
   /// Fills the record's Gramian for a weighting; null where nobody wants it.
   using Measure = void (MultiObjective::*)(const Losses<T>&);
@@ -235,8 +266,22 @@ class MultiObjective {
     if constexpr (GradientWeighting<Method>) return &MultiObjective::measure;
     else return nullptr;
   }
-  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join, Measure measurement)
-      : combiner_(std::move(combiner)), join_(join), measure_(measurement) {
+  template <class Method>
+  static Combiner as_combiner(Method method) {
+    static_assert(CombinerMethod<Method>,
+                  "MultiObjective: the method is neither a weighting nor an aggregator. It needs `name` and one of weights(losses, "
+                  "info, out) -> void, weights(gramian, info, out) -> Certificate, aggregate(jacobian, info, out) -> Certificate; "
+                  "see multitask/weighting/weighting.hpp and multitask/aggregator/aggregator.hpp");
+    return Combiner(std::move(method));
+  }
+  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join, Measure measurement,
+                 AggregationOptions options)
+      : combiner_(std::move(combiner)), join_(join), measure_(measurement), options_(std::move(options)) {
+    if (options_.every < 1) fail("MultiObjective: every is ", options_.every, "; it must be at least 1");
+    if (combiner_.kind() != CombinerKind::gramian && (options_.every > 1 || options_.at_representation || !options_.groups.empty()))
+      fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes no AggregationOptions");
+    if (options_.at_representation && !options_.groups.empty())
+      fail("MultiObjective: at_representation and groups exclude each other; the representation has no parameters to group");
     if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
     for (std::size_t k = 0; k < losses.size(); ++k)
       if (losses[k].name.empty()) fail("MultiObjective: task ", k, " has no name; losses, metrics and files go by it");
@@ -249,6 +294,8 @@ class MultiObjective {
     }
     names_ = typename Losses<T>::Names(std::move(names));
     combiner_.prepare(size());
+    group_combiners_.assign(options_.groups.size(), combiner_);
+    kept_weights_.assign(losses_.size() * (options_.groups.size() + 1), std::numeric_limits<double>::quiet_NaN());
   }
 
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
@@ -351,19 +398,103 @@ class MultiObjective {
   }
 
   void aggregate(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
+    const std::size_t m = record_.active.size(), groups = options_.groups.size() + 1;
+    std::vector<double>& weights = scratch_;
+    weights.assign(groups * m, 0);
+    const bool solve = !take_kept(weights);
     TaskGradients<T> gradients(record_.active);
-    {
-      Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
-      for (const auto& part : losses.parts()) start(sweep, losses, part, {});
+    Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
+    for (const auto& part : losses.parts()) start(sweep, losses, part, {});
+    // Of a single task the graph does not tell where its head ends: then the parameters' gradient serves.
+    const bool represented = options_.at_representation && m > 1;
+    if (represented || (!solve && m > 1 && groups == 1)) {
+      const Cotangent<T>* met = sweep.run_to_meeting(static_cast<Index>(m));
+      if (represented && (!met || gradients.any_shared()))
+        fail("objective: ", met ? "tasks share parameters above the representation that they share" : "the tasks share no one representation",
+             "; at_representation is for models in which every path leads through one, aggregate at the parameters");
+      if (represented && solve) {
+        record_.gramian.resize(m * m);
+        gradients.gramian(*met, record_.gramian);
+        find_weights(combiner_, info, weights);
+      }
+      if (met) sweep.go_on(gradients.joined(*met, weights));
+      gradients.settle();
+    } else {
       sweep.run();
+      gradients.settle();
     }
-    gradients.settle();
-    const auto m = record_.active.size();
-    record_.gramian.resize(m * m);
-    gradients.gramian(record_.gramian);
-    record_.certificate = combiner_.weights(GramianView{record_.gramian, static_cast<Index>(m)}, info, record_.weights);
+    if (groups > 1) gradients.group_by(options_.groups);
+    if (solve && !represented) {
+      record_.gramian.assign(m * m, 0);
+      if (groups == 1) {
+        gradients.gramian(record_.gramian);
+        find_weights(combiner_, info, weights);
+      } else {
+        find_group_weights(gradients, info, weights);
+      }
+    }
+    if (solve) keep(weights);
+    if (groups > 1) record_.group_weights = weights;
+    for (std::size_t i = 0; i < m; ++i) {
+      record_.weights[i] = 0;
+      for (std::size_t g = 0; g < groups; ++g) record_.weights[i] += weights[g * m + i] / static_cast<double>(groups);
+    }
+    gradients.combine(weights);
+  }
+  /// For the Gramian in the record.
+  void find_weights(Combiner& method, const StepInfo& info, std::span<double> weights) {
+    record_.certificate = method.weights(GramianView{record_.gramian, static_cast<Index>(info.active.size())}, info, weights);
+    std::copy(weights.begin(), weights.end(), record_.weights.begin());
     check_weights();
-    gradients.combine(record_.weights);
+  }
+  void find_group_weights(TaskGradients<T>& gradients, const StepInfo& info, std::span<double> weights) {
+    const std::size_t m = record_.active.size();
+    std::vector<double> total(m * m, 0);
+    Certificate worst;
+    for (std::size_t g = 0; g <= group_combiners_.size(); ++g) {
+      gradients.gramian(record_.gramian, static_cast<Index>(g));
+      find_weights(g < group_combiners_.size() ? group_combiners_[g] : combiner_, info, weights.subspan(g * m, m));
+      for (std::size_t i = 0; i < total.size(); ++i) total[i] += record_.gramian[i];
+      const Certificate& c = record_.certificate;
+      if (c.status > worst.status) {
+        worst.status = c.status;
+        worst.fallback = c.fallback;
+      }
+      worst.residual = std::max(worst.residual, c.residual);
+      worst.iterations += c.iterations;
+    }
+    record_.gramian = std::move(total);
+    record_.certificate = worst;
+  }
+
+  /// Between two solutions: the weights found last. False when it is time for new ones, or when a task present has none.
+  bool take_kept(std::span<double> weights) {
+    const std::size_t m = record_.active.size();
+    bool kept = options_.every > 1 && since_ > 0;
+    for (std::size_t i = 0; i < weights.size() && kept; ++i) {
+      weights[i] = kept_weights_[i / m * losses_.size() + static_cast<std::size_t>(record_.active[i % m])];
+      kept = !std::isnan(weights[i]);
+    }
+    since_ = ((kept ? since_ : 0) + 1) % options_.every;
+    return kept;
+  }
+  void keep(std::span<const double> weights) {
+    const std::size_t m = record_.active.size();
+    std::fill(kept_weights_.begin(), kept_weights_.end(), std::numeric_limits<double>::quiet_NaN());
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      kept_weights_[i / m * losses_.size() + static_cast<std::size_t>(record_.active[i % m])] = weights[i];
+  }
+
+  void aggregate_rows(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
+    TaskGradients<T> gradients(record_.active);
+    Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
+    for (const auto& part : losses.parts()) start(sweep, losses, part, {});
+    sweep.run();
+    gradients.settle();
+    typename TaskGradients<T>::Blocks blocks(gradients);
+    record_.certificate = combiner_.aggregate(blocks, info, record_.weights);
+    check_weights();
+    if (record_.certificate.status != Certificate::Status::no_active_task) blocks.finish(combiner_.name());
   }
 
   typename Losses<T>::Names names_;
@@ -373,11 +504,16 @@ class MultiObjective {
   Measure measure_;
   bool diagnoses_ = false;
   bool waits_ = false;  // the method is yet to see the losses after the step
+  AggregationOptions options_;
+  std::vector<Combiner> group_combiners_;  // one per group; combiner_ serves the rest
+  Index since_ = 0;                        // steps since the weights were found, where they are kept
+  std::vector<double> kept_weights_;       // [groups, tasks]; NaN: none
+  std::vector<double> row_losses_;         // [active]
   std::uint64_t step_ = 0;
   ObjectiveRecord record_;
   std::vector<double> scratch_;
 };
 template <class Method = Sum>
-MultiObjective(std::initializer_list<Named<TaskLoss<float>>>, Method = {}) -> MultiObjective<float>;
+MultiObjective(std::initializer_list<Named<TaskLoss<float>>>, Method = {}, AggregationOptions = {}) -> MultiObjective<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -7,7 +7,7 @@
 //
 // To add a method, write a struct of its own header: `name`, `claims` (what is true of it, tested over
 // tests/support/zoo.hpp by tests/support/claims.hpp), `weights`, and `fields` for whatever it learns or is set to.
-// upgrad.hpp is the one to imitate. A method certifies its result, works to relative thresholds only, and never falls
+// upgrad.hpp is the one to imitate; a method that needs more than inner products is one of jacobian.hpp. A method certifies its result, works to relative thresholds only, and never falls
 // back to another one silently.
 
 #include <algorithm>
@@ -44,6 +44,9 @@ struct StepInfo {
   std::uint64_t step = 0;                   ///< Counts the steps; keys what a method draws at random.
   std::span<const std::string> names = {};  ///< Of all tasks, absent ones included; empty: tasks are known by number.
   std::span<const Index> active = {};       ///< The task of each row; empty: row i is task i.
+  std::span<const double> losses = {};      ///< The loss of each row, for the methods that want it; may be empty.
+  /// The rounding unit of the type that the Gramian was summed in: eigenvalues below rows * epsilon * largest are noise.
+  double epsilon = std::numeric_limits<double>::epsilon();
 
   /// The task that `row` belongs to.
   Index task(Index row) const { return active.empty() ? row : active[static_cast<std::size_t>(row)]; }
@@ -51,6 +54,12 @@ struct StepInfo {
   std::string name(Index row) const {
     const Index t = task(row);
     return names.empty() ? join("task ", t) : join("task '", names[static_cast<std::size_t>(t)], "'");
+  }
+  /// How many tasks there are at least, absent ones included: the size of what a method keeps per task.
+  Index tasks(Index rows) const {
+    auto most = std::max(static_cast<Index>(names.size()), rows);
+    for (const Index t : active) most = std::max(most, t + 1);
+    return most;
   }
 };
 
@@ -137,6 +146,42 @@ inline bool row_preferences(std::string_view method, std::span<const double> pre
   }
   for (double& p : out) p = total > 0 ? p / total : 0;
   return total > 0;
+}
+
+/// The loss of a row; throws Error when the caller gave none.
+inline double row_loss(std::string_view method, const StepInfo& info, Index row) {
+  if (row >= static_cast<Index>(info.losses.size()))
+    fail(method, ": there are ", info.losses.size(), " losses, but ", info.name(row), " is row ", row,
+         "; it needs the loss of every row (StepInfo::losses)");
+  return info.losses[static_cast<std::size_t>(row)];
+}
+
+/// Throws Error unless an option is finite and not negative.
+inline void check_option(std::string_view method, std::string_view option, double value) {
+  if (!(value >= 0) || !std::isfinite(value))
+    fail(method, ": ", option, " is ", value, "; it must be finite and not negative");
+}
+
+/// How much of `part` there is in `whole`: part / whole, and 0 when both are 0.
+inline double share(double part, double whole) { return part == 0 ? 0 : part / whole; }
+
+/// sum_i a[i] b[i]. Four running sums, since one would wait for itself at every element.
+inline double inner(const double* a, const double* b, Index n) {
+  double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+  Index i = 0;
+  for (; i + 4 <= n; i += 4) {
+    s0 += a[i] * b[i];
+    s1 += a[i + 1] * b[i + 1];
+    s2 += a[i + 2] * b[i + 2];
+    s3 += a[i + 3] * b[i + 3];
+  }
+  for (; i < n; ++i) s0 += a[i] * b[i];
+  return (s0 + s1) + (s2 + s3);
+}
+
+/// The Gramian (or the cosines) times a vector of one number a row.
+inline void times(GramianView gramian, const double* x, double* out) {
+  for (Index i = 0; i < gramian.tasks; ++i) out[i] = inner(gramian.row(i).data(), x, gramian.tasks);
 }
 
 /// The lengths of the gradients and the cosines between them. A gradient of length zero has cosine 0 with all others.

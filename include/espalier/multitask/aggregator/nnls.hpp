@@ -53,20 +53,6 @@ class Nnls {
   Index& support(Index i) { return support_[static_cast<std::size_t>(i)]; }
   double* factor(Index row) { return factor_.data() + row * size_; }
 
-  /// Four running sums, since one would wait for itself at every element.
-  static double dot(const double* a, const double* b, Index n) {
-    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    Index i = 0;
-    for (; i + 4 <= n; i += 4) {
-      s0 += a[i] * b[i];
-      s1 += a[i + 1] * b[i + 1];
-      s2 += a[i + 2] * b[i + 2];
-      s3 += a[i + 3] * b[i + 3];
-    }
-    for (; i < n; ++i) s0 += a[i] * b[i];
-    return (s0 + s1) + (s2 + s3);
-  }
-
   /// Adds variables until none wants to grow, or until 10 a variable were tried. False when the ridge is too small.
   bool grow_support(NnlsResult& result) {
     const int limit = result.iterations + 10 * static_cast<int>(size_);
@@ -93,7 +79,7 @@ class Nnls {
   void refine() {
     for (double before = residual(); before > 2 * rounding_ * unit_;) {
       for (Index t = 0; t < count_; ++t)
-        at(step_, t) = (-at(slope_, support(t)) - dot(factor(t), step_.data(), t)) * at(inverse_, t);
+        at(step_, t) = (-at(slope_, support(t)) - detail::inner(factor(t), step_.data(), t)) * at(inverse_, t);
       solve_factor(step_.data());
       for (Index t = 0; t < count_; ++t)
         if (!(z_[support(t)] + at(step_, t) > 0)) return;
@@ -158,13 +144,13 @@ class Nnls {
   bool append(Index j) {
     double* row = factor(count_);
     const double* a = gram_ + j * size_;
-    for (Index t = 0; t < count_; ++t) row[t] = (a[support(t)] - dot(factor(t), row, t)) * at(inverse_, t);
-    const double pivot = a[j] + ridge_ - dot(row, row, count_);
+    for (Index t = 0; t < count_; ++t) row[t] = (a[support(t)] - detail::inner(factor(t), row, t)) * at(inverse_, t);
+    const double pivot = a[j] + ridge_ - detail::inner(row, row, count_);
     if (!(pivot >= ridge_ / 2)) return false;
     at(inverse_, count_) = 1 / std::sqrt(pivot);
-    at(image_, count_) = (-linear_[j] - dot(row, image_.data(), count_)) * at(inverse_, count_);
+    at(image_, count_) = (-linear_[j] - detail::inner(row, image_.data(), count_)) * at(inverse_, count_);
     support(count_++) = j;
-    return dot(image_.data(), image_.data(), count_) <= square_ * (1 + 1e-6);
+    return detail::inner(image_.data(), image_.data(), count_) <= square_ * (1 + 1e-6);
   }
 
   /// Takes the variable at `place` of the support out of it; the factor's later rows are computed again.
