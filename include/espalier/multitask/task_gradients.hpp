@@ -2,12 +2,11 @@
 // TaskGradients: what one separate sweep brings to the parameters, the tasks' Gramian over what they share, and the weighted
 // combination of it. Heads keep their own, unweighted gradients.
 //
-// A linear layer's K weight gradients arrive as factors (G, X). They are multiplied out only where that is cheaper: the
-// Gramian has the closed form <G_k^T X, G_l^T X> = sum over i, j of (G_k G_l^T)_ij (X X^T)_ij, and the combined gradient is
-// the single product (sum_k w_k G_k)^T X.
+// A linear layer's K weight gradients arrive as factors (G, X) and stay factors: their Gramian needs none of them whole
+// (linear_gramian.hpp), and the combined gradient is the single product (sum_k w_k G_k)^T X.
 
 #include "espalier/autograd/sweep.hpp"
-#include "espalier/tensor/kernels/gemm.hpp"
+#include "espalier/multitask/linear_gramian.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -51,15 +50,23 @@ class TaskGradients final : public LeafSink<T> {
   /// Writes J J^T over everything shared to `out` [m, m], summed in double.
   void gramian(std::span<double> out) {
     std::fill(out.begin(), out.end(), 0.0);
-    for (Entry& e : entries_) {
-      if (e.factor.defined() && !closed_form_is_cheaper(e)) multiply_out(e);
-      if (e.factor.defined()) add_closed_form(e, out);
-      else add_dense(e, out);
+    multiply_adds_ = 0;
+    for (const Entry& e : entries_) {
+      if (e.factor.defined()) {
+        const LinearGramianCost cost = linear_gramian(
+            e.value, e.factor, [&](Index k, Index l, double v) { add(out, e.labels[k].task, e.labels[l].task, v); });
+        multiply_adds_ += cost.gramian() + cost.combination;
+      } else {
+        add_dense(e, out);
+      }
     }
     const Index m = static_cast<Index>(active_.size());
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j < i; ++j) at(out, i, j) = at(out, j, i);
   }
+
+  /// Multiply-adds of the last Gramian and of the combination that goes with it.
+  double multiply_adds() const { return multiply_adds_; }
 
   /// Adds sum_i weights[i] J_i to the gradients of everything shared.
   void combine(std::span<const double> weights) {
@@ -155,33 +162,23 @@ class TaskGradients final : public LeafSink<T> {
     e.labels = joined;
   }
 
-  /// Multiply-adds of the Gramian from factors, against forming the rows first; task pairs k <= l only.
-  static bool closed_form_is_cheaper(const Entry& e) {
-    const double count = static_cast<double>(e.labels.count()), pairs = count * (count + 1) / 2;
-    const auto batch = static_cast<double>(e.factor.shape()[0]), in = static_cast<double>(e.factor.shape()[1]),
-               out = static_cast<double>(e.value.shape()[2]);
-    return batch * batch * in + pairs * batch * batch * (out + 1) < count * batch * in * out + pairs * in * out;
-  }
-  void add_closed_form(const Entry& e, std::span<double> sum) {
-    const Index count = e.labels.count(), batch = e.factor.shape()[0], in = e.factor.shape()[1], out = e.value.shape()[2];
-    Tensor<T> inputs = Tensor<T>::empty({batch, batch}), adjoints = Tensor<T>::empty({batch, batch});
-    kernels::gemm<T>(batch, batch, in, {e.factor.data(), in, 1}, {e.factor.data(), 1, in}, inputs.raw(), batch);
-    for (Index k = 0; k < count; ++k)
-      for (Index l = k; l < count; ++l) {
-        kernels::gemm<T>(batch, batch, out, {e.value.data() + k * batch * out, out, 1}, {e.value.data() + l * batch * out, 1, out},
-                         adjoints.raw(), batch);
-        add(sum, e.labels[k].task, e.labels[l].task, kernels::dot(batch * batch, inputs.data(), adjoints.data()));
-      }
-  }
   void add_dense(const Entry& e, std::span<double> sum) {
-    const Index count = e.labels.count(), size = e.value.size() / count;
+    const Index count = e.labels.count(), size = e.leaf->shape.size();
+    const auto pairs = static_cast<double>(count * (count + 1) / 2);
+    multiply_adds_ += (pairs + static_cast<double>(count)) * static_cast<double>(size);
+    PoolVector<const T*> gradients;
+    for (Index k = 0; k < count; ++k) gradients.push_back(e.value.data() + k * size);
+    const std::span<const T* const> all(gradients.data(), gradients.size());
+    PoolVector<double> dots(static_cast<std::size_t>(count * count), 0.0);
+    kernels::add_pair_dots<T>(size, all, all, 0, dots.data());
     for (Index k = 0; k < count; ++k)
       for (Index l = k; l < count; ++l)
-        add(sum, e.labels[k].task, e.labels[l].task, kernels::dot(size, e.value.data() + k * size, e.value.data() + l * size));
+        add(sum, e.labels[k].task, e.labels[l].task, dots[static_cast<std::size_t>(k * count + l)]);
   }
 
   std::span<const Index> active_;
   PoolVector<Entry> entries_;
+  double multiply_adds_ = 0;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI
