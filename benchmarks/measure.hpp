@@ -87,4 +87,43 @@ std::pair<double, double> alternate(int calls, A&& a, B&& b, int rounds = 31) {
   return {ta[ta.size() / 2], tb[tb.size() / 2]};
 }
 
+/// Seconds of a step by itself: the median over two seconds of rounds of at least 20 ms, after warming up.
+template <class F>
+double median_step(F&& step) {
+  int calls = 1;
+  double took = 0;
+  while (true) {  // finds the round's length, and warms up
+    const double start = seconds();
+    for (int i = 0; i < calls; ++i) step();
+    took = seconds() - start;
+    if (took >= 0.02) break;
+    calls *= 2;
+  }
+  std::vector<double> rounds;
+  for (const double end = seconds() + 2; rounds.size() < 5 || seconds() < end;) {
+    const double start = seconds();
+    for (int i = 0; i < calls; ++i) step();
+    rounds.push_back((seconds() - start) / calls);
+  }
+  std::sort(rounds.begin(), rounds.end());
+  return rounds[rounds.size() / 2];
+}
+
+/// The most memory that this process has held, in MB.
+inline double peak_memory() {
+  double kilobytes = 0;
+  if (std::FILE* status = std::fopen("/proc/self/status", "r")) {
+    char line[256];
+    while (std::fgets(line, sizeof line, status))
+      if (std::sscanf(line, "VmHWM: %lf", &kilobytes) == 1) break;
+    std::fclose(status);
+  }
+  return kilobytes / 1024;
+}
+
+/// What a program tells peers/compare.py of itself.
+inline void report_peer(double loss, double step, const char* version) {
+  std::printf("{\"loss\": %.8g, \"us\": %.4f, \"mb\": %.1f, \"version\": \"%s\"}\n", loss, step * 1e6, peak_memory(), version);
+}
+
 }  // namespace bench

@@ -1,9 +1,7 @@
 // train/*: a whole step (forward, backward, Adam) of program 02's kind against the same arithmetic by hand.
 // infer/*: one sample through the trained model. op/overhead: what recording costs beyond the kernel.
 
-#include "espalier/model/multi_task_model.hpp"
-#include "espalier/multitask/objective.hpp"
-#include "espalier/optim/adam.hpp"
+#include "cases.hpp"
 #include "hand_loop.hpp"
 #include "measure.hpp"
 
@@ -11,55 +9,18 @@ using namespace espalier;
 
 namespace {
 
-struct Case {
-  const char* name;
-  std::vector<int> trunk;
-  int heads, batch, calls;
-};
-
-MultiTaskModel<float> make_model(const Case& c, Rng& rng) {
-  std::vector<AnyModule<float>> layers;
-  for (std::size_t i = 0; i + 1 < c.trunk.size(); ++i) {
-    layers.emplace_back(Linear{c.trunk[i], c.trunk[i + 1], rng});
-    if (i + 2 < c.trunk.size()) layers.emplace_back(ReLU{});
-  }
-  std::vector<Named<AnyModule<float>>> heads;
-  for (int k = 0; k < c.heads; ++k) heads.push_back({"task" + std::to_string(k), Linear{c.trunk.back(), 1, rng}});
-  return MultiTaskModel<float>{{.trunk = Sequential<float>(std::move(layers)), .heads = std::move(heads)}};
-}
-
-void train(bench::Report& report, const Case& c) {
-  if (!report.wants(c.name)) return;
-  Rng rng{0};
-  auto model = make_model(c, rng);
-  std::vector<Named<TaskLoss<float>>> losses;
-  Targets<float> targets;
-  for (int k = 0; k < c.heads; ++k) {
-    losses.push_back({"task" + std::to_string(k), MSE{}});
-    targets.add("task" + std::to_string(k), Tensor<float>::normal({c.batch, 1}, rng));
-  }
-  MultiObjective<float> objective(std::move(losses));
-  Adam optimizer{parameters(model), {.lr = 1e-3}};
-  const Tensor<float> x = Tensor<float>::normal({c.batch, c.trunk[0]}, rng);
-  std::uint64_t epoch = 0;
+void train(bench::Report& report, const bench::Case& c) {
+  if (c.upgrad || !report.wants(c.name)) return;  // nobody writes UPGrad by hand
+  bench::Training training(c);
   hand::Loop loop(c.trunk, c.heads, c.batch);
-  const auto [ours, theirs] = bench::alternate(
-      c.calls,
-      [&] {
-        Pass pass{rng, epoch++};
-        const auto values = objective(model(x, pass), targets);
-        objective.backward(values);
-        optimizer.step();
-      },
-      [&] { loop.step(); });
+  const auto [ours, theirs] = bench::alternate(c.calls, [&] { training.step(); }, [&] { loop.step(); });
   report.add({c.name, "us", ours * 1e6, theirs * 1e6, "hand-written Eigen loop"});
 }
 
 void infer(bench::Report& report) {
   if (!report.wants("infer/seed")) return;
   Rng rng{0};
-  const Case seed{"", {10, 20, 10}, 1, 1, 1};
-  const auto model = make_model(seed, rng);
+  const auto model = bench::make_model(bench::cases()[0], rng);
   const Tensor<float> x = Tensor<float>::normal({1, 10}, rng);
   Eigen::Matrix<float, 20, 10, Eigen::RowMajor> w1 = decltype(w1)::Random();
   Eigen::Matrix<float, 10, 20, Eigen::RowMajor> w2 = decltype(w2)::Random();
@@ -109,10 +70,7 @@ void overhead(bench::Report& report) {
 
 int main(int argc, char** argv) {
   bench::Report report(argc, argv);
-  train(report, {"train/seed", {10, 20, 10}, 1, 100, 500});
-  train(report, {"train/mid", {64, 256, 256}, 4, 256, 10});
-  train(report, {"train/wide", {64, 128, 128}, 64, 128, 30});
-  train(report, {"train/big", {512, 1024, 1024}, 8, 1024, 1});
+  for (const bench::Case& c : bench::cases()) train(report, c);
   infer(report);
   overhead(report);
 }

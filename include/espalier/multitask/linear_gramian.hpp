@@ -62,7 +62,7 @@ template <class T, class Add>
 void linear_gramian_by_products(const Tensor<T>& g, const Tensor<T>& x, const Add& add) {
   const Index tasks = g.shape()[0], batch = g.shape()[1], out = g.shape()[2], in = x.shape()[1];
   // Rows of the weight at a time: 4 MB of float gradients stay in a last-level cache, and a product keeps a decent height.
-  const Index rows = std::min(out, std::max<Index>(32, (Index{1} << 20) / (tasks * in) / 32 * 32));
+  const Index rows = std::min(out, std::max<Index>(32, (Index{1} << 20) / std::max<Index>(1, tasks * in) / 32 * 32));
   Tensor<T> tile = Tensor<T>::empty({tasks, rows, in});
   PoolVector<const T*> gradients;
   for (Index k = 0; k < tasks; ++k) gradients.push_back(tile.data() + k * rows * in);
