@@ -1,7 +1,8 @@
 // Our side of the comparison with other libraries, which compare.py drives; every peer speaks the same way.
-//   peer_espalier export DIR    writes the cases: DIR/<case>.txt (sizes) and DIR/<case>.bin (float32: the layers' weights
+//   peers_espalier export DIR    writes the cases: DIR/<case>.txt (sizes) and DIR/<case>.bin (float32: the layers' weights
 //                               [out, in] and biases, the heads', x [batch, in], the targets [tasks, batch])
-//   peer_espalier DIR CASE      runs one: {"loss": after 10 steps, "us": median step, "mb": peak memory, "version": ...}
+//   peers_espalier DIR CASE      runs one: {"loss": after 10 steps, "us": median step, "best_us": the fastest, "cpu_us": what it
+//                               computed, "mb": peak memory, "version": ...}
 
 #include <filesystem>
 
@@ -47,7 +48,7 @@ int main(int argc, char** argv) {
     bench::Training training(c);
     for (int i = 0; i < 10; ++i) training.step();
     const double loss = training.step();
-    bench::report_peer(loss, bench::median_step([&] { training.step(); }), "espalier");
+    bench::report_peer(loss, bench::step_time([&] { training.step(); }), "espalier");
     return 0;
   }
   return std::fprintf(stderr, "%s: no case '%s'\n", argv[0], argv[2]), 2;

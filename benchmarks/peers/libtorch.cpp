@@ -93,5 +93,5 @@ int main(int argc, char** argv) {
   };
   for (int i = 0; i < 11; ++i) step();
   const double after = loss.item<double>();
-  bench::report_peer(after, bench::median_step(step), "PyTorch " TORCH_VERSION);
+  bench::report_peer(after, bench::step_time(step), "PyTorch " TORCH_VERSION);
 }

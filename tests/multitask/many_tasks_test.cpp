@@ -223,8 +223,10 @@ Batch batch_of(const Outputs<double>& outputs, const Tensor<double>& x, const st
     Target<double> t(Tensor<double>::normal(shape, rng) * (k % 2 == 0 ? 3.0 : -2.0));
     if (k % 2 == 1) {
       t.weight = Tensor<double>::uniform({shape[0]}, 0, 2, rng);
-      t.weight.raw()[0] = 0;
-      t.value.raw()[0] = std::nan("");
+      if (shape[0] > 1) {  // else the task would be absent
+        t.weight.raw()[0] = 0;
+        t.value.raw()[0] = std::nan("");
+      }
     }
     if (std::ranges::find(absent, outputs.name(k)) != absent.end()) {
       t.weight = Tensor<double>::zeros({shape[0]});
