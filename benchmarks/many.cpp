@@ -4,7 +4,6 @@
 
 #include "espalier/model/multi_task_model.hpp"
 #include "espalier/multitask/objective.hpp"
-#include "espalier/multitask/representation_gradients.hpp"
 #include "espalier/optim/adam.hpp"
 #include "measure.hpp"
 
@@ -103,20 +102,26 @@ void task_gradients(bench::Report& report, Index tasks, Index batch, bool at_rep
     operations = gradients.multiply_adds();
     gradients.combine(weights);
   };
+  // The features' cotangents are at hand: their inner products, their weighted sum, and one backward pass of it.
   const auto in_features = [&] {
     trunk.clear();
-    RepresentationGradients<float> gradients(active);
-    {
-      Sweep<float> heads({.retain = true, .separate = true, .leaves = false});
-      heads.stop(trunk.features);
-      heads.start(trunk.features, trunk.cotangents, rows);
-      heads.run();
-      gradients.take(heads, trunk.features);
-    }
-    gradients.gramian(gramian);
+    const Index size = trunk.features.size();
+    PoolVector<const float*> given;
+    for (Index k = 0; k < tasks; ++k) given.push_back(trunk.cotangents.data() + k * size);
+    const std::span<const float* const> all(given.data(), m);
+    std::fill(gramian.begin(), gramian.end(), 0.0);
+    kernels::add_pair_dots<float>(size, all, all, 0, gramian.data());
+    for (std::size_t i = 0; i < m; ++i)
+      for (std::size_t j = 0; j < i; ++j) gramian[i * m + j] = gramian[j * m + i];
     UPGrad{}.weights({gramian, tasks}, {}, weights);
+    Tensor<float> joined = Tensor<float>::zeros({batch, 1024});
+    for (std::size_t k = 0; k < m; ++k) {
+      const pack<float> w(static_cast<float>(weights[k]));
+      kernels::map(size, joined.raw(), [&w](const auto& s, const auto& g) { return fma(w, g, s); },
+                   static_cast<const float*>(joined.raw()), given[k]);
+    }
     Sweep<float> sweep({.retain = true});
-    gradients.combine(weights, sweep);
+    sweep.start(trunk.features, std::move(joined));
     sweep.run();
   };
   std::vector<std::vector<Tensor<float>>> stored(m);

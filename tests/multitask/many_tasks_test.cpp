@@ -1,7 +1,7 @@
-// Task gradients without the tasks' gradients: the Gramian from factors, from the shared values, and what both cost.
+// Task gradients without the tasks' gradients: the Gramian from factors, and what it costs; frozen heads.
 
 #include "espalier/model/multi_task_model.hpp"
-#include "espalier/multitask/representation_gradients.hpp"
+#include "espalier/multitask/objective.hpp"
 #include "espalier/nn/batch_norm.hpp"
 #include "espalier/nn/dropout.hpp"
 #include "espalier/nn/layer_norm.hpp"
@@ -300,46 +300,6 @@ TEST_CASE("the objective's Gramian is J J^T over models", "[fast]") {
     // Without c, `first` and `third` have one task each: what is left to share is `second`.
     CHECK(model_error(mixture, x, {"c"}, [](const std::string& p) { return p.starts_with("second"); }) < 1e-12);
   }
-}
-
-TEST_CASE("gradients at the shared values weigh what a single pass then brings", "[fast]") {
-  Rng rng{9};
-  Dense first(6, 7, rng), second(7, 5, rng);
-  Values ps;
-  for (Dense* layer : {&first, &second})
-    for (const auto& p : parameters<double>(*layer)) ps.push_back(p.value);
-  const Tensor<double> features = second(tanh(first(Tensor<double>::normal({4, 6}, rng))));
-  const Tensor<double> head = parameter(Tensor<double>::normal({5, 1}, rng));
-  const std::vector<Index> active = every_other(3);
-  const Tensor<double> scores = matmul(features, head), g = Tensor<double>::normal({3, 4, 1}, rng);
-  TaskGradients<double> own(active);
-  RepresentationGradients<double> gradients(active);
-  {
-    Sweep<double> heads({.retain = true, .separate = true}, &own);
-    heads.stop(features);
-    heads.start(scores, g, labels_of(active));
-    heads.run();
-    gradients.take(heads, features);
-  }
-  for (const auto& p : ps) CHECK_FALSE(gradient(p).defined());  // the trunk has not been visited
-  Matrix gramian(9);
-  gradients.gramian(gramian);
-  std::vector<Values> rows;
-  for (Index k = 0; k < 3; ++k) rows.push_back(vjp(scores, {features}, g.view({4, 1}, 4 * k), {.retain_graph = true}));
-  CHECK(gramian_error(gramian, explicit_gramian(rows, all_of_it)) < 1e-12);
-
-  const Matrix weights{0.5, -1, 2};
-  {
-    Sweep<double> trunk({.retain = true});
-    gradients.combine(weights, trunk);
-    trunk.run();
-  }
-  Tensor<double> sum = Tensor<double>::zeros({4, 1});
-  for (Index k = 0; k < 3; ++k) sum = sum + weights[static_cast<std::size_t>(k)] * g.view({4, 1}, 4 * k);
-  const Values expected = vjp(scores, ps, sum, {.retain_graph = true});
-  for (std::size_t p = 0; p < ps.size(); ++p) CHECK(difference(gradient(ps[p]), expected[p]) < 1e-12);
-  Sweep<double> sweep({.separate = true}, &own);
-  CHECK_THROWS_WITH(sweep.stop(head), "backward: a sweep can stop at a recorded value only, not at a parameter or a constant");
 }
 
 // ---- heads -----------------------------------------------------------------------------------------------------------------

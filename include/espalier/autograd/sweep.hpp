@@ -77,21 +77,6 @@ class Sweep {
     return direct.defined() ? add_same(direct, share) : share;
   }
 
-  /// The same, and nothing behind the value is visited: the sweep ends there. Read it with `stopped` after `run`.
-  void stop(const Tensor<T>& x) {
-    Node<T>* node = x.node().get();
-    if (!node || node->leaf) fail("backward: a sweep can stop at a recorded value only, not at a parameter or a constant");
-    capture(node);
-    for (Captured& c : captured_)
-      if (c.node == node) c.stop = true;
-  }
-  /// What arrived where the sweep stopped: [rows..., shape of x] and the rows' tasks; undefined when nothing did.
-  std::pair<Tensor<T>, Labels> stopped(const Tensor<T>& x) const {
-    for (const Captured& c : captured_)
-      if (c.node == x.node().get()) return {c.value, c.labels};
-    return {};
-  }
-
   /// A starting point: the cotangent of `y`, [rows..., shape of y]. Throws Error for any other shape.
   void start(const Tensor<T>& y, Tensor<T> cotangent, const Labels& labels = {}) {
     if (labels.rows() && !options_.separate) fail("backward: rows of several tasks need a sweep that keeps tasks apart");
@@ -149,8 +134,6 @@ class Sweep {
   struct Captured {
     Node<T>* node;
     Tensor<T> value;
-    Labels labels;
-    bool stop = false;
   };
 
   static Leaf<T>* pack_of(const Tensor<T>& x) {
@@ -159,7 +142,7 @@ class Sweep {
   }
   void capture(Node<T>* node) {
     if (std::exchange(node->captured, true)) return;
-    captured_.push_back({node, {}, {}});
+    captured_.push_back({node, {}});
   }
   Tensor<T> value_at(const Node<T>* node) {
     for (Captured& c : captured_)
@@ -223,7 +206,7 @@ class Sweep {
   void visit(Node<T>& node, Cotangent<T>* list) {
     const Guard guard{list};
     if (list->next) merge(*list);
-    if (node.captured && keep(node, *list)) return;
+    if (node.captured) keep(node, list->value);
     if (node.leaf) {
       if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(list->value), list->labels);
       return;
@@ -264,16 +247,9 @@ class Sweep {
     else std::copy_n(g.data(), g.size(), grad.raw());
   }
 
-  /// True where the sweep stops.
-  bool keep(Node<T>& node, Cotangent<T>& g) {
+  void keep(Node<T>& node, const Tensor<T>& value) {
     for (Captured& c : captured_)
-      if (c.node == &node) {
-        if (c.stop && g.labels.diagonal()) open_diagonal(g);
-        c.value = g.value;
-        c.labels = g.labels;
-        return c.stop;
-      }
-    return false;
+      if (c.node == &node) c.value = value;
   }
 
   /// A diagonal cotangent for a rule that does not know of it: one row per task, zero outside the task's segment of the
