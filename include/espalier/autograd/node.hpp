@@ -244,20 +244,25 @@ bool recorded(const Tensor<T>& x, const X&... more) {
   return false;
 }
 
-/// Makes `y` the recorded result of `rule` on the inputs. Call it only where `recorded(inputs...)`.
+/// Makes `y` the recorded result of `rule` on the inputs, under a type of the caller's: one rule may serve many operations.
 template <class Rule, class T, class... X>
-void record(Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
+void record_as(const NodeType<T>& type, Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
   constexpr std::size_t n = 1 + sizeof...(more);
   using Kind = detail::OpNode<T, Rule, n>;
   Kind* node = detail::make_node<T, Kind>(std::move(rule));
-  node->type = &Kind::node_type;
+  node->type = &type;
   node->inputs = static_cast<int>(n);
   node->in = node->ins.data();
   node->shape = y.shape();
   node->ins = {x.node(), more.node()...};
   detail::number_node(*node);
   y.set_node(Ref<Node<T>>(node));
-  detail::notice(Rule::name, detail::Listener::Phase::forward, [&] { return detail::bytes_of<T>(node->shape); });
+  detail::notice(type.name, detail::Listener::Phase::forward, [&] { return detail::bytes_of<T>(node->shape); });
+}
+/// Makes `y` the recorded result of `rule` on the inputs. Call it only where `recorded(inputs...)`.
+template <class Rule, class T, class... X>
+void record(Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
+  record_as(detail::OpNode<T, Rule, 1 + sizeof...(more)>::node_type, y, std::move(rule), x, more...);
 }
 
 /// The same for a number of inputs known at run time.
