@@ -91,4 +91,55 @@ std::pair<double, double> alternate(int calls, A&& a, B&& b, int rounds = 31, do
   return {ta[ta.size() / 2], tb[tb.size() / 2]};
 }
 
+/// Seconds that this process has computed for, on all its threads together.
+inline double cpu_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
+/// Seconds of a step by itself, over two seconds of rounds of at least 5 ms, after warming up.
+struct StepTime {
+  double median, best;  // by the clock
+  double cpu;           // the median of what it computed: the figure to compare where other programs share the machine
+};
+template <class F>
+StepTime step_time(F&& step) {
+  int calls = 1;
+  while (true) {  // finds the round's length, and warms up
+    const double start = seconds();
+    for (int i = 0; i < calls; ++i) step();
+    if (seconds() - start >= 0.005) break;
+    calls *= 2;
+  }
+  std::vector<double> rounds, computed;
+  for (const double end = seconds() + 2; rounds.size() < 5 || seconds() < end;) {
+    const double start = seconds(), cpu_start = cpu_seconds();
+    for (int i = 0; i < calls; ++i) step();
+    rounds.push_back((seconds() - start) / calls);
+    computed.push_back((cpu_seconds() - cpu_start) / calls);
+  }
+  std::sort(rounds.begin(), rounds.end());
+  std::sort(computed.begin(), computed.end());
+  return {rounds[rounds.size() / 2], rounds[0], computed[computed.size() / 2]};
+}
+
+/// The most memory that this process has held, in MB.
+inline double peak_memory() {
+  double kilobytes = 0;
+  if (std::FILE* status = std::fopen("/proc/self/status", "r")) {
+    char line[256];
+    while (std::fgets(line, sizeof line, status))
+      if (std::sscanf(line, "VmHWM: %lf", &kilobytes) == 1) break;
+    std::fclose(status);
+  }
+  return kilobytes / 1024;
+}
+
+/// What a program tells peers/compare.py of itself.
+inline void report_peer(double loss, const StepTime& step, const char* version) {
+  std::printf("{\"loss\": %.8g, \"us\": %.4f, \"best_us\": %.4f, \"cpu_us\": %.4f, \"mb\": %.1f, \"version\": \"%s\"}\n", loss,
+              step.median * 1e6, step.best * 1e6, step.cpu * 1e6, peak_memory(), version);
+}
+
 }  // namespace bench

@@ -2,28 +2,27 @@
 // infer/*: one sample through the trained model. op/overhead: what recording costs beyond the kernel. progress/step: a Trainer
 // that shows a bar against one that shows nothing.
 
+#include "cases.hpp"
 #include "espalier/train/trainer.hpp"
 #include "hand_loop.hpp"
 #include "measure.hpp"
-#include "step.hpp"
 
 using namespace espalier;
 
 namespace {
 
-void train(bench::Report& report, const Case& c) {
-  if (!report.wants(c.name)) return;
-  TrainingStep step(c);
+void train(bench::Report& report, const bench::Case& c) {
+  if (c.upgrad || !report.wants(c.name)) return;  // nobody writes UPGrad by hand
+  bench::Training training(c);
   hand::Loop loop(c.trunk, c.heads, c.batch);
-  const auto [ours, theirs] = bench::alternate(c.calls, step, [&] { loop.step(); });
+  const auto [ours, theirs] = bench::alternate(c.calls, [&] { training.step(); }, [&] { loop.step(); });
   report.add({c.name, "us", ours * 1e6, theirs * 1e6, "hand-written Eigen loop"});
 }
 
 void infer(bench::Report& report) {
   if (!report.wants("infer/seed")) return;
   Rng rng{0};
-  const Case seed{"", {10, 20, 10}, 1, 1, 1};
-  const auto model = make_model(seed, rng);
+  const auto model = bench::make_model(bench::cases()[0], rng);
   const Tensor<float> x = Tensor<float>::normal({1, 10}, rng);
   Eigen::Matrix<float, 20, 10, Eigen::RowMajor> w1 = decltype(w1)::Random();
   Eigen::Matrix<float, 10, 20, Eigen::RowMajor> w2 = decltype(w2)::Random();
@@ -99,10 +98,7 @@ void overhead(bench::Report& report) {
 
 int main(int argc, char** argv) {
   bench::Report report(argc, argv);
-  train(report, {"train/seed", {10, 20, 10}, 1, 100, 500});
-  train(report, {"train/mid", {64, 256, 256}, 4, 256, 10});
-  train(report, {"train/wide", {64, 128, 128}, 64, 128, 30});
-  train(report, {"train/big", {512, 1024, 1024}, 8, 1024, 1});
+  for (const bench::Case& c : bench::cases()) train(report, c);
   infer(report);
   overhead(report);
   progress(report);

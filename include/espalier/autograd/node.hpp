@@ -204,6 +204,25 @@ NodeKind* make_node(Args&&... args) {
   return node;
 }
 
+/// Hears on its thread what has just been done (autograd/profiler.hpp). While nobody listens this costs a test of a pointer.
+struct Listener {
+  enum class Phase { outside, forward, backward, update };  // outside: what was done belongs to no operation
+  void (*hear)(Listener& self, std::string_view name, Phase phase, double bytes);
+};
+[[gnu::cold, gnu::noinline]] inline void tell_listener(std::string_view name, Listener::Phase phase, double bytes) {
+  auto& listener = *static_cast<Listener*>(thread_state.listener);
+  listener.hear(listener, name, phase, bytes);
+}
+/// `bytes()` are those of the results; asked for only when somebody listens.
+template <class Bytes>
+ESPALIER_INLINE void notice(std::string_view name, Listener::Phase phase, const Bytes& bytes) {
+  if (thread_state.listener) [[unlikely]] tell_listener(name, phase, bytes());
+}
+template <class T>
+double bytes_of(const Shape& shape) {
+  return static_cast<double>(shape.size()) * static_cast<double>(sizeof(T));
+}
+
 /// Numbers a node later than everything this thread has made and later than its inputs, which another thread may have made.
 template <class T>
 void number_node(Node<T>& node) {
@@ -225,19 +244,25 @@ bool recorded(const Tensor<T>& x, const X&... more) {
   return false;
 }
 
-/// Makes `y` the recorded result of `rule` on the inputs. Call it only where `recorded(inputs...)`.
+/// Makes `y` the recorded result of `rule` on the inputs, under a type of the caller's: one rule may serve many operations.
 template <class Rule, class T, class... X>
-void record(Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
+void record_as(const NodeType<T>& type, Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
   constexpr std::size_t n = 1 + sizeof...(more);
   using Kind = detail::OpNode<T, Rule, n>;
   Kind* node = detail::make_node<T, Kind>(std::move(rule));
-  node->type = &Kind::node_type;
+  node->type = &type;
   node->inputs = static_cast<int>(n);
   node->in = node->ins.data();
   node->shape = y.shape();
   node->ins = {x.node(), more.node()...};
   detail::number_node(*node);
   y.set_node(Ref<Node<T>>(node));
+  detail::notice(type.name, detail::Listener::Phase::forward, [&] { return detail::bytes_of<T>(node->shape); });
+}
+/// Makes `y` the recorded result of `rule` on the inputs. Call it only where `recorded(inputs...)`.
+template <class Rule, class T, class... X>
+void record(Tensor<T>& y, Rule rule, const Tensor<T>& x, const X&... more) {
+  record_as(detail::OpNode<T, Rule, 1 + sizeof...(more)>::node_type, y, std::move(rule), x, more...);
 }
 
 /// The same for a number of inputs known at run time.
@@ -253,6 +278,7 @@ void record_many(Tensor<T>& y, Rule rule, std::span<const Tensor<T>> inputs) {
   node->shape = y.shape();
   detail::number_node(*node);
   y.set_node(Ref<Node<T>>(node));
+  detail::notice(Rule::name, detail::Listener::Phase::forward, [&] { return detail::bytes_of<T>(node->shape); });
 }
 
 // ---- leaves ------------------------------------------------------------------------------------------------------

@@ -258,6 +258,10 @@ class Sweep {
       each_row(node, g);
     else
       node.type->vjp(*this, node, g);
+    detail::notice(node.type->name, detail::Listener::Phase::backward, [&] {
+      const Index rows = g.labels.rows() ? g.labels.count() : 1;
+      return static_cast<double>(rows) * detail::bytes_of<T>(node.shape);
+    });
     if (!options_.retain) {
       node.type->release(node);
       node.consumed = true;

@@ -35,8 +35,9 @@ struct ThreadState {
   bool recording;  // false within NoGrad
   bool guarded;    // the thread's PoolGuard has been registered
   bool pooling;    // and has not run yet: somebody will empty the bins
+  void* listener;  // hears of every recorded operation (autograd/node.hpp); null: nobody measures
 };
-inline constinit thread_local ThreadState thread_state{{}, 0, 0, nullptr, false, true, false, false};
+inline constinit thread_local ThreadState thread_state{{}, 0, 0, nullptr, false, true, false, false, nullptr};
 
 /// Size classes: 64-byte steps up to 1 KiB, then four an octave (at most 25 % is wasted).
 constexpr unsigned size_class(std::size_t bytes) {

@@ -2,16 +2,15 @@
 // TaskGradients: what one separate sweep brings to the parameters, the tasks' Gramian over what they share, and the weighted
 // combination of it. Heads keep their own, unweighted gradients.
 //
-// A linear layer's K weight gradients arrive as factors (G, X). They are multiplied out only where that is cheaper: the
-// Gramian has the closed form <G_k^T X, G_l^T X> = sum over i, j of (G_k G_l^T)_ij (X X^T)_ij, and the combined gradient is
-// the single product (sum_k w_k G_k)^T X.
+// A linear layer's K weight gradients arrive as factors (G, X) and stay factors: their Gramian needs none of them whole
+// (linear_gramian.hpp), and the combined gradient is the single product (sum_k w_k G_k)^T X.
 //
 // Where weights are known before the sweep is over, it goes on below the tasks' meeting point (Sweep::run_to_meeting) with
 // their weighted sum as a single row, labelled joined_task: what it brings is final.
 
 #include "espalier/autograd/sweep.hpp"
 #include "espalier/multitask/aggregator/jacobian.hpp"
-#include "espalier/tensor/kernels/gemm.hpp"
+#include "espalier/multitask/linear_gramian.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -87,20 +86,29 @@ class TaskGradients final : public LeafSink<T> {
   /// Writes J J^T over everything shared, of one group, to `out` [m, m], summed in double.
   void gramian(std::span<double> out, Index group = 0) {
     std::fill(out.begin(), out.end(), 0.0);
-    for (Entry& e : entries_) {
+    if (group == 0) multiply_adds_ = 0;
+    for (const Entry& e : entries_) {
       if (e.group != group) continue;
-      if (e.factor.defined() && !closed_form_is_cheaper(e)) multiply_out(e);
-      if (e.factor.defined()) add_closed_form(e, out);
-      else add_dense(e.value, e.labels, out);
+      if (e.factor.defined()) {
+        const LinearGramianCost cost = linear_gramian(
+            e.value, e.factor, [&](Index k, Index l, double v) { add(out, e.labels[k].task, e.labels[l].task, v); });
+        multiply_adds_ += cost.gramian() + cost.combination;
+      } else {
+        add_dense(e.value, e.labels, out);
+      }
     }
     mirror(out);
   }
   /// The same for rows that have met: the gradients of a shared representation, all its samples and features.
-  void gramian(const Cotangent<T>& met, std::span<double> out) const {
+  void gramian(const Cotangent<T>& met, std::span<double> out) {
     std::fill(out.begin(), out.end(), 0.0);
+    multiply_adds_ = 0;
     add_dense(met.value, met.labels, out);
     mirror(out);
   }
+
+  /// Multiply-adds of the last Gramian (with groups, of all of them) and of the combination that goes with it.
+  double multiply_adds() const { return multiply_adds_; }
 
   /// sum_i weights[i] J_i of rows that have met.
   Tensor<T> joined(const Cotangent<T>& met, std::span<const double> weights) const {
@@ -230,12 +238,12 @@ class TaskGradients final : public LeafSink<T> {
     Tensor<T> sum = Tensor<T>::empty(value.shape().part(1, value.rank()));
     for (Index r = 0; r < count; ++r) {
       const Index task = labels[r].task;
-      const pack<T> w(task == joined_task ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row(task))]));
+      const T w(task == joined_task ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row(task))]));
       const T* from = value.data() + r * size;
-      if (r == 0) kernels::map(size, sum.raw(), [&w](const auto& g) { return w * g; }, from);
+      if (r == 0) kernels::map(size, sum.raw(), [w](const auto& g) __attribute__((always_inline)) { return w * g; }, from);
       else
-        kernels::map(size, sum.raw(), [&w](const auto& s, const auto& g) { return fma(w, g, s); }, static_cast<const T*>(sum.raw()),
-                     from);
+        kernels::map(size, sum.raw(), [w](const auto& s, const auto& g) __attribute__((always_inline)) { return fma(w, g, s); },
+                     static_cast<const T*>(sum.raw()), from);
     }
     return sum;
   }
@@ -297,37 +305,24 @@ class TaskGradients final : public LeafSink<T> {
     e.labels = joined;
   }
 
-  /// Multiply-adds of the Gramian from factors, against forming the rows first; task pairs k <= l only.
-  static bool closed_form_is_cheaper(const Entry& e) {
-    const double count = static_cast<double>(e.labels.count()), pairs = count * (count + 1) / 2;
-    const auto batch = static_cast<double>(e.factor.shape()[0]), in = static_cast<double>(e.factor.shape()[1]),
-               out = static_cast<double>(e.value.shape()[2]);
-    return batch * batch * in + pairs * batch * batch * (out + 1) < count * batch * in * out + pairs * in * out;
-  }
-  void add_closed_form(const Entry& e, std::span<double> sum) {
-    const Index count = e.labels.count(), batch = e.factor.shape()[0], in = e.factor.shape()[1], out = e.value.shape()[2];
-    Tensor<T> inputs = Tensor<T>::empty({batch, batch}), adjoints = Tensor<T>::empty({batch, batch});
-    kernels::gemm<T>(batch, batch, in, {e.factor.data(), in, 1}, {e.factor.data(), 1, in}, inputs.raw(), batch);
+  void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum) {
+    const Index count = labels.count(), size = value.size() / count;
+    const auto pairs = static_cast<double>(count * (count + 1) / 2);
+    multiply_adds_ += (pairs + static_cast<double>(count)) * static_cast<double>(size);
+    PoolVector<const T*> gradients;
+    for (Index k = 0; k < count; ++k) gradients.push_back(value.data() + k * size);
+    const std::span<const T* const> all(gradients.data(), gradients.size());
+    PoolVector<double> dots(static_cast<std::size_t>(count * count), 0.0);
+    kernels::add_pair_dots<T>(size, all, all, 0, dots.data());
     for (Index k = 0; k < count; ++k)
-      for (Index l = k; l < count; ++l) {
-        kernels::gemm<T>(batch, batch, out, {e.value.data() + k * batch * out, out, 1}, {e.value.data() + l * batch * out, 1, out},
-                         adjoints.raw(), batch);
-        add(sum, e.labels[k].task, e.labels[l].task, kernels::dot(batch * batch, inputs.data(), adjoints.data()));
-      }
-  }
-  /// In pieces that stay in a processor's cache while all pairs of tasks are at them.
-  void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum) const {
-    const Index count = labels.count(), size = value.size() / count, piece = 4096;
-    for (Index begin = 0; begin < size; begin += piece)
-      for (Index k = 0; k < count; ++k)
-        for (Index l = k; l < count; ++l)
-          add(sum, labels[k].task, labels[l].task,
-              kernels::dot(std::min(piece, size - begin), value.data() + k * size + begin, value.data() + l * size + begin));
+      for (Index l = k; l < count; ++l)
+        add(sum, labels[k].task, labels[l].task, dots[static_cast<std::size_t>(k * count + l)]);
   }
 
   std::span<const Index> active_;
   bool keeps_own_;
   PoolVector<Entry> entries_;
+  double multiply_adds_ = 0;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -16,7 +16,9 @@ namespace espalier::inline ESPALIER_ABI {
 class Pass {
  public:
   /// A pass of the given step: the same (rng, step) draws the same numbers. The generator does not advance.
-  explicit Pass(const Rng& rng, std::uint64_t step = 0) : rng_(rng), step_(step), exceptions_(std::uncaught_exceptions()) {}
+  explicit Pass(const Rng& rng, std::uint64_t step = 0) : rng_(rng), step_(step), exceptions_(std::uncaught_exceptions()) {
+    detail::notice({}, detail::Listener::Phase::outside, [] { return 0.0; });  // what came before was no operation
+  }
   /// The same for a step counted by an int or an Index. Throws Error for a negative one.
   template <std::signed_integral Step>
   Pass(const Rng& rng, Step step) : Pass(rng, checked(step)) {}

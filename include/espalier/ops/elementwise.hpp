@@ -205,8 +205,7 @@ Tensor<T> apply_unary(const UnaryOp<T>& op, const Tensor<T>& x) {
   Tensor<T> y = Tensor<T>::empty(x.shape());
   kernels::map(y.size(), y.raw(), op.value, x.data());
   if (op.type && recorded(x)) {
-    record(y, UnaryRule<T>{&op, op.from_output ? Saved<T>::output(y) : Saved<T>(x)}, x);
-    y.node()->type = op.type;
+    record_as(*op.type, y, UnaryRule<T>{&op, op.from_output ? Saved<T>::output(y) : Saved<T>(x)}, x);
   }
   return y;
 }
@@ -217,8 +216,7 @@ Tensor<T> apply_binary(const BinaryOp<T>& op, const Tensor<T>& a, const Tensor<T
   Tensor<T> y = Tensor<T>::empty(broadcast(a.shape(), b.shape(), op.name));
   kernels::broadcast_map(y.shape(), y.raw(), op.value, a.shape(), a.data(), b.shape(), b.data());
   if (op.type && recorded(a, b)) {
-    record(y, op.linear ? BinaryRule<T>{&op, {}, {}} : BinaryRule<T>{&op, Saved<T>(a), Saved<T>(b)}, a, b);
-    y.node()->type = op.type;
+    record_as(*op.type, y, op.linear ? BinaryRule<T>{&op, {}, {}} : BinaryRule<T>{&op, Saved<T>(a), Saved<T>(b)}, a, b);
   }
   return y;
 }

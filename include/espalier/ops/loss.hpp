@@ -158,10 +158,33 @@ template <class T>
 [[noreturn]] void bad_sample(const LossSegment<T>& s, Index sample, std::string_view before, std::string after) {
   throw SampleError(sample, join(s.loss->name, ": task '", s.task, "': ", before), std::move(after));
 }
+/// Writes neighbouring columns of a block row by row: one by one they would fetch every row's cache line once a column.
+template <class T>
+class ColumnCopies {
+ public:
+  ColumnCopies(T* block, Index rows, Index columns) : block_(block), rows_(rows), columns_(columns) {}
+  void add(Index column, const T* from) {
+    if (count_ == most || (count_ > 0 && column != first_ + count_)) flush();
+    if (count_ == 0) first_ = column;
+    from_[count_++] = from;
+  }
+  void flush() {
+    for (Index i = 0; i < rows_; ++i)
+      for (Index j = 0; j < count_; ++j) block_[i * columns_ + first_ + j] = from_[j][i];
+    count_ = 0;
+  }
+
+ private:
+  static constexpr Index most = 16;
+  T* block_;
+  Index rows_, columns_, first_ = 0, count_ = 0;
+  const T* from_[most];
+};
 
 /// Copies the targets and weights of one segment into the blocks; returns the sum of its weights.
 template <class T>
-double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<T>& targets, Tensor<T>& weights, Index* classes) {
+double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<T>& targets, ColumnCopies<T>& copies,
+                    Tensor<T>& weights, Index* classes) {
   const Target<T>& target = *s.target;
   const Index width = s.end - s.begin;
   const bool by_class = s.loss->of_classes;
@@ -183,6 +206,13 @@ double fill_segment(const LossSegment<T>& s, Index batch, Index columns, Tensor<
   if (w.defined() && !per_sample && (by_class || !is(w.shape(), width)))
     bad_target(s, join("the weight is ", w.shape(), "; it must be [", batch, "], one per sample",
                        by_class ? "" : ", or the target's shape"));
+  if (!w.defined() && value.defined() && !class_values) {  // the common case: every label there, numbers to copy
+    if (width == 1) copies.add(s.begin, value.data());
+    for (Index i = 0; width > 1 && i < batch; ++i)
+      std::copy_n(value.data() + i * width, width, targets.raw() + i * columns + s.begin);
+    for (Index i = 0; weights.defined() && i < batch; ++i) std::fill_n(weights.raw() + i * columns + s.begin, width, T(1));
+    return static_cast<double>(batch * width);
+  }
   double sum = 0;
   for (Index i = 0; i < batch; ++i)
     for (Index j = 0; j < (by_class ? 1 : width); ++j) {
@@ -248,9 +278,11 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
     targets = Tensor<T>::empty(block.shape());
     if (weighted) rule.weights = Tensor<T>::empty(block.shape());
     if (classes) rule.classes = Tensor<Index>::empty({count, batch});
+    detail::ColumnCopies<T> copies(targets.raw(), batch, columns);
     for (Index k = 0; k < count; ++k)
-      sums[k] = detail::fill_segment(segments[static_cast<std::size_t>(k)], batch, columns, targets, rule.weights,
+      sums[k] = detail::fill_segment(segments[static_cast<std::size_t>(k)], batch, columns, targets, copies, rule.weights,
                                      classes ? rule.classes.raw() + k * batch : nullptr);
+    copies.flush();
   }
   for (Index k = 0; k < count; ++k) {
     const LossSegment<T>& s = segments[static_cast<std::size_t>(k)];

@@ -113,6 +113,11 @@ class Optimizer {
       if (moved(p)) return lay_out_and_step();
       if (p.leaf->reached > 0) step_pack(p, scalars);
     }
+    detail::notice(Rule::name, detail::Listener::Phase::update, [this] {
+      double bytes = 0;
+      for (const auto& p : list_) bytes += detail::bytes_of<T>(p.value.shape());
+      return bytes;
+    });
   }
   /// Clears the gradients without applying them.
   void zero_grad() {
