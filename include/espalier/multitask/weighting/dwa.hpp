@@ -33,7 +33,7 @@ struct DWA {
       const std::size_t task = detail::place(info, i);
       sum_[task] += losses[i];
       count_[task] += 1;
-      out[i] = (epochs_[task] > 1 && older_[task] > 0 ? last_[task] / older_[task] : 1) / options.temperature;
+      out[i] = (older_[task] > 0 ? last_[task] / older_[task] : 1) / options.temperature;
     }
     detail::softmax_in_place(out, static_cast<double>(out.size()));
   }
@@ -43,26 +43,24 @@ struct DWA {
       if (count_[task] == 0) continue;
       older_[task] = last_[task];
       last_[task] = sum_[task] / count_[task];
-      epochs_[task] += 1;
       sum_[task] = count_[task] = 0;
     }
   }
 
   void prepare(Index tasks) {
     if (sum_.size() >= static_cast<std::size_t>(tasks)) return;
-    for (auto* state : {&sum_, &count_, &last_, &older_, &epochs_}) state->resize(static_cast<std::size_t>(tasks), 0);
+    for (auto* state : {&sum_, &count_, &last_, &older_}) state->resize(static_cast<std::size_t>(tasks), 0);
   }
   void fields(auto&& visit) {
     visit("sum", sum_);
     visit("count", count_);
     visit("last_mean", last_);
     visit("older_mean", older_);
-    visit("epochs", epochs_);
   }
 
  private:
-  std::vector<double> sum_, count_;             // of this epoch's losses
-  std::vector<double> last_, older_, epochs_;   // mean losses of the two epochs before, and how many there have been
+  std::vector<double> sum_, count_;   // of this epoch's losses
+  std::vector<double> last_, older_;  // mean losses of the two epochs before; 0 where there was none
 };
 
 }  // namespace espalier::inline ESPALIER_ABI
