@@ -13,6 +13,9 @@
 // number of threads, with one compiler and one ISA level: two machines that choose different levels differ in last bits,
 // and ESPALIER_ISA=sse2 makes them agree.
 
+// `template <class Lazy = void>` marks code that most programs never call (files, tables, texts, charts): a template is compiled
+// where it is called, an inline function, with all that it uses, in every program that includes it.
+
 #define ESPALIER_VERSION_MAJOR 0
 #define ESPALIER_VERSION_MINOR 1
 #define ESPALIER_VERSION_PATCH 0

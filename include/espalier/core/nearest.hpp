@@ -16,7 +16,8 @@ inline char lower_case(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>
 
 /// Letters to add, leave out, change, or exchange with their neighbour between two names of at most 64 (optimal string
 /// alignment; Damerau 1964), upper and lower case being one; `most` + 1 when there are more.
-[[gnu::cold]] inline Index edits(std::string_view a, std::string_view b, Index most) {
+template <class Lazy = void>
+[[gnu::cold]] Index edits(std::string_view a, std::string_view b, Index most) {
   Index rows[3][65];
   const std::size_t n = b.size();
   for (std::size_t j = 0; j <= n; ++j) rows[0][j] = static_cast<Index>(j);
@@ -47,7 +48,8 @@ inline char lower_case(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>
 
 /// `; did you mean 'colour'?` where one of the names is much like the unknown one: a third of its letters differ at most, or it
 /// is the name's beginning. Empty otherwise.
-[[gnu::cold]] inline std::string did_you_mean(std::string_view unknown, std::span<const std::string> known) {
+template <class Lazy = void>
+[[gnu::cold]] std::string did_you_mean(std::string_view unknown, std::span<const std::string> known) {
   const std::string* best = nullptr;
   const auto length = static_cast<Index>(unknown.size());
   if (length > 64) return "";

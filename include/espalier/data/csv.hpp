@@ -37,11 +37,13 @@ inline constexpr std::size_t largest_csv_row = std::size_t{16} << 20;  // bytes
 inline constexpr std::size_t most_csv_columns = 1'000'000;
 
 /// Text for a message, cut to 40 bytes.
-inline std::string csv_quote(std::string_view text) {
+template <class Lazy = void>
+std::string csv_quote(std::string_view text) {
   return in_quotes(text.substr(0, 40)) + (text.size() > 40 ? "..." : "");
 }
 
 /// Cuts text into rows of fields.
+template <class Lazy = void>
 class CsvScanner {
  public:
   struct Field {
@@ -157,7 +159,8 @@ class CsvScanner {
 enum class NumberKind { none, finite, special, too_large };
 
 /// The number that the whole text is, if it is one; `special` is an infinity or not a number.
-inline NumberKind parse_number(std::string_view text, double& value) {
+template <class Lazy = void>
+NumberKind parse_number(std::string_view text, double& value) {
   const char *begin = text.data(), *end = begin + text.size();
   value = 0;
   const auto [stop, error] = std::from_chars(begin, end, value);
@@ -180,9 +183,10 @@ inline NumberKind parse_number(std::string_view text, double& value) {
 }
 
 /// Takes a column's fields one by one and settles whether it is numbers or text.
+template <class Lazy = void>
 class CsvColumn {
  public:
-  CsvColumn(std::string name, std::size_t number, const CsvScanner& scanner) : number_(number), scanner_(&scanner) {
+  CsvColumn(std::string name, std::size_t number, const CsvScanner<>& scanner) : number_(number), scanner_(&scanner) {
     column_.name = std::move(name);
   }
   // What the caller says that it is; false when it was said already.
@@ -276,7 +280,7 @@ class CsvColumn {
 
   TableColumn column_;
   std::size_t number_;  // counts from 1
-  const CsvScanner* scanner_;
+  const CsvScanner<>* scanner_;
   Kind kind_ = Kind::unknown;
   bool any_missing_ = false;
   Index first_line_ = 0;
@@ -288,21 +292,22 @@ class CsvColumn {
 
 /// A table from CSV text; `source` names it in messages. Throws FileError for what is no such table or not surely read
 /// right, and Error for options that make no sense.
-inline Table parse_csv(std::string_view text, const CsvOptions& options = {}, std::string_view source = "csv") {
+template <class Lazy = void>
+Table parse_csv(std::string_view text, const CsvOptions& options = {}, std::string_view source = "csv") {
   using namespace detail;
   if (std::string_view("\"\r\n\0", 4).find(options.delimiter) != std::string_view::npos)
     fail("read_csv: the delimiter is ", in_quotes({&options.delimiter, 1}), "; quotes, line ends and NUL cannot be it");
-  CsvScanner scanner(text, options.delimiter, source);
-  std::vector<CsvScanner::Field> row;
+  CsvScanner<> scanner(text, options.delimiter, source);
+  std::vector<CsvScanner<>::Field> row;
   std::string buffer;
 
   std::vector<std::string> names = options.names;
   if (names.empty()) {
     scanner.next(row);
-    for (const CsvScanner::Field& field : row) names.emplace_back(field.text(buffer));
+    for (const CsvScanner<>::Field& field : row) names.emplace_back(field.text(buffer));
   }
   NameTable places;
-  std::vector<CsvColumn> columns;
+  std::vector<CsvColumn<>> columns;
   for (const std::string& name : names) {
     const bool is_new = places.add(name);
     if (!is_new && options.names.empty())
@@ -318,10 +323,10 @@ inline Table parse_csv(std::string_view text, const CsvOptions& options = {}, st
     if (!as(columns[static_cast<std::size_t>(found)]))
       fail("read_csv: column ", csv_quote(name), " is listed twice in .text, .numbers and .categories; it is of one kind");
   };
-  for (const std::string& name : options.text) declare(name, "text", [](CsvColumn& c) { return c.read_as_text(); });
-  for (const std::string& name : options.numbers) declare(name, "numbers", [](CsvColumn& c) { return c.read_as_numbers(); });
+  for (const std::string& name : options.text) declare(name, "text", [](CsvColumn<>& c) { return c.read_as_text(); });
+  for (const std::string& name : options.numbers) declare(name, "numbers", [](CsvColumn<>& c) { return c.read_as_numbers(); });
   for (const auto& [name, list] : options.categories)
-    declare(name, "categories", [&list = list](CsvColumn& c) { return c.read_as(list); });
+    declare(name, "categories", [&list = list](CsvColumn<>& c) { return c.read_as(list); });
 
   std::vector<Index> lines;
   while (scanner.next(row)) {
@@ -336,13 +341,14 @@ inline Table parse_csv(std::string_view text, const CsvOptions& options = {}, st
     }
   }
   std::vector<TableColumn> finished;
-  for (CsvColumn& column : columns) finished.push_back(std::move(column).finish());
+  for (CsvColumn<>& column : columns) finished.push_back(std::move(column).finish());
   return Table(std::move(finished), std::string(source), std::move(lines));
 }
 
 /// A table from a CSV file: `read_csv("digits.csv")`, `read_csv("cars.txt", {.delimiter = ';', .missing = {"?"}})`.
 /// Throws as `parse_csv`, and FileError when the file cannot be read.
-inline Table read_csv(const std::string& path, const CsvOptions& options = {}) {
+template <class Lazy = void>
+Table read_csv(const std::string& path, const CsvOptions& options = {}) {
   return parse_csv(read_file(path, options.largest), options, path);
 }
 

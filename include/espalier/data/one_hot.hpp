@@ -32,7 +32,8 @@ namespace detail {
 inline constexpr std::string_view no_category_words[] = {"zeros", "column", "error"};
 inline std::string_view word(NoCategory choice) { return no_category_words[static_cast<std::size_t>(choice)]; }
 /// Throws Error for any other word, as a file may hold.
-inline void set_choice(NoCategory& choice, std::string_view component, std::string_view word) {
+template <class Lazy = void>
+void set_choice(NoCategory& choice, std::string_view component, std::string_view word) {
   for (std::size_t i = 0; i < std::size(no_category_words); ++i)
     if (no_category_words[i] == word) {
       // What is const may be walked to be read: it is not written to.
@@ -43,7 +44,8 @@ inline void set_choice(NoCategory& choice, std::string_view component, std::stri
 }
 
 /// A class number's text; false where the text is none.
-inline bool class_number(std::string_view text, Index& number) {
+template <class Lazy = void>
+bool class_number(std::string_view text, Index& number) {
   const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
   return end.ec == std::errc() && end.ptr == text.data() + text.size() && number >= 0 &&
          (text[0] != '0' || text.size() == 1);
@@ -55,10 +57,12 @@ struct Categories {
   bool numbers = false;
   NoCategory unknown = NoCategory::zeros, missing = NoCategory::zeros;
 
+  template <class Lazy = void>
   Index width() const {
     return static_cast<Index>(names.size()) + (unknown == NoCategory::column) + (missing == NoCategory::column);
   }
   /// `fuel=diesel`, `fuel unknown`, `fuel missing`: the columns of 0 and 1.
+  template <class Lazy = void>
   void append_columns(std::string_view name, std::vector<std::string>& all) const {
     for (const std::string& category : names) all.push_back(join(name, '=', category));
     if (unknown == NoCategory::column) all.push_back(join(name, " unknown"));
@@ -66,6 +70,7 @@ struct Categories {
   }
 
   /// Finds the categories that occur.
+  template <class Lazy = void>
   void fit(const Table& table, std::string_view name) {
     names.clear();
     numbers = !table.is_text(name);
@@ -85,6 +90,7 @@ struct Categories {
   }
 
   /// The column of 0 and 1 that is 1, for each row; -1: none.
+  template <class Lazy = void>
   std::vector<Index> places(std::string_view component, const Table& table, std::string_view name) const {
     const Index rows = table.rows(), unknown_at = unknown == NoCategory::column ? count() : -1,
                 missing_at = missing == NoCategory::column ? width() - 1 : -1;
@@ -121,6 +127,7 @@ struct Categories {
   }
 
   /// Throws Error unless the categories are such as `fit` finds: those of a file need not be.
+  template <class Lazy = void>
   void check(std::string_view component) const {
     Index last = -1, number = 0;
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -135,6 +142,7 @@ struct Categories {
  private:
   const std::string& text(Index i) const { return names[static_cast<std::size_t>(i)]; }
   Index count() const { return static_cast<Index>(names.size()); }
+  template <class Lazy = void>
   [[gnu::cold]] std::string list() const {
     const std::span<const std::string> first = std::span(names).first(std::min<std::size_t>(names.size(), 20));
     return join(listing(first, [](const std::string& n) { return n; }),

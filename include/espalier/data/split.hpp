@@ -35,7 +35,8 @@ concept Splittable = requires(const Data& data, std::span<const Index> rows) {
   detail::row_count(data);
 };
 
-inline std::array<double, 2> two_fractions(std::string_view op, double fraction) {
+template <class Lazy = void>
+std::array<double, 2> two_fractions(std::string_view op, double fraction) {
   if (!(fraction > 0 && fraction < 1)) fail(op, ": the fraction is ", fraction, "; it lies between 0 and 1");
   return {fraction, 1 - fraction};
 }
@@ -61,7 +62,8 @@ struct Strata {
                            fractions, rng);
   }
 };
-inline Strata strata(const Table& table, std::string_view column) {
+template <class Lazy = void>
+Strata strata(const Table& table, std::string_view column) {
   return {table.classes(column), table.missing(column) ? table.complete({std::string(column)}) : Tensor<bool>()};
 }
 template <class T>
@@ -79,7 +81,8 @@ Strata strata(const Dataset<T>& data, std::string_view task) {
   return {target->classes, labelled};
 }
 
-inline RowLists grouped(Index rows, const Tensor<Index>& groups, std::span<const double> fractions, Rng& rng) {
+template <class Lazy = void>
+RowLists grouped(Index rows, const Tensor<Index>& groups, std::span<const double> fractions, Rng& rng) {
   if (!groups.defined() || groups.rank() != 1 || groups.size() != rows)
     fail("grouped_split: there are ", rows, " rows, the groups are ",
          groups.defined() ? groups.shape().text() : "undefined", "; each row needs one, [rows]");

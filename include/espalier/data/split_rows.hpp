@@ -27,12 +27,14 @@ struct Fold {
 
 namespace detail {
 
-[[gnu::cold]] inline std::string fraction_list(std::span<const double> fractions) {
+template <class Lazy = void>
+[[gnu::cold]] std::string fraction_list(std::span<const double> fractions) {
   return listing(fractions, [](double f) { return join(f); });
 }
 
 /// Throws Error unless the fractions are parts of a whole; returns their sum, 1 but for rounding.
-inline double check_fractions(std::string_view op, std::span<const double> fractions) {
+template <class Lazy = void>
+double check_fractions(std::string_view op, std::span<const double> fractions) {
   double sum = 0;
   for (double f : fractions) {
     if (!(f > 0 && f < 1)) fail(op, ": the fractions are ", fraction_list(fractions), "; each lies between 0 and 1");
@@ -44,7 +46,8 @@ inline double check_fractions(std::string_view op, std::span<const double> fract
 }
 
 /// Throws Error when a part has no row.
-inline void check_parts(std::string_view op, std::span<const double> fractions, const RowLists& parts) {
+template <class Lazy = void>
+void check_parts(std::string_view op, std::span<const double> fractions, const RowLists& parts) {
   Index rows = 0;
   for (const auto& part : parts) rows += static_cast<Index>(part.size());
   for (std::size_t p = 0; p < parts.size(); ++p)
@@ -54,7 +57,8 @@ inline void check_parts(std::string_view op, std::span<const double> fractions, 
 }
 
 /// All rows in random order; advances the generator by one.
-inline std::vector<Index> shuffled(Index rows, Rng& rng) {
+template <class Lazy = void>
+std::vector<Index> shuffled(Index rows, Rng& rng) {
   std::vector<Index> order(static_cast<std::size_t>(rows));
   for (std::size_t r = 0; r < order.size(); ++r) order[r] = static_cast<Index>(r);
   rng.shuffle(std::span(order));
@@ -62,7 +66,8 @@ inline std::vector<Index> shuffled(Index rows, Rng& rng) {
 }
 
 /// Numbers from 0 for what is equal, in order of appearance.
-inline std::vector<std::size_t> numbered(std::span<const Index> values, std::size_t& count) {
+template <class Lazy = void>
+std::vector<std::size_t> numbered(std::span<const Index> values, std::size_t& count) {
   std::vector<std::uint64_t> keys;
   for (Index v : values) keys.push_back(static_cast<std::uint64_t>(v));
   const std::vector<std::size_t> first = first_places(keys);
@@ -76,7 +81,8 @@ inline std::vector<std::size_t> numbered(std::span<const Index> values, std::siz
 
 /// At random, in parts of the given fractions; a part's end is its share of the rows, rounded to the nearest whole
 /// number. Advances the generator by one. Throws Error unless the fractions sum to 1 and each part has a row.
-inline RowLists split_rows(Index rows, std::span<const double> fractions, Rng& rng) {
+template <class Lazy = void>
+RowLists split_rows(Index rows, std::span<const double> fractions, Rng& rng) {
   constexpr std::string_view op = "split";
   if (rows < 0) fail(op, ": there are ", rows, " rows; their number is not negative");
   detail::check_fractions(op, fractions);
@@ -100,7 +106,8 @@ inline RowLists split_rows(Index rows, std::span<const double> fractions, Rng& r
 /// `labelled` are a class of their own, whatever stands there as their class; an empty `labelled` means that all are. The
 /// roundings even out over the classes, so that a part as a whole is about a row away from its share at most.
 /// Advances the generator by one. Throws Error as `split_rows` does, and when there are not as many flags as classes.
-inline RowLists stratified_rows(std::span<const Index> classes, std::span<const bool> labelled,
+template <class Lazy = void>
+RowLists stratified_rows(std::span<const Index> classes, std::span<const bool> labelled,
                                 std::span<const double> fractions, Rng& rng) {
   constexpr std::string_view op = "stratified_split";
   const double sum = detail::check_fractions(op, fractions);
@@ -161,7 +168,8 @@ inline RowLists stratified_rows(std::span<const Index> classes, std::span<const 
 /// to the room, or where none has, into the one with most room; so the small groups level the sizes. With as many groups
 /// as parts or more, each part gets one. Advances the generator by three. Throws Error as `split_rows` does, and for fewer
 /// groups than parts.
-inline RowLists grouped_rows(std::span<const Index> groups, std::span<const double> fractions, Rng& rng) {
+template <class Lazy = void>
+RowLists grouped_rows(std::span<const Index> groups, std::span<const double> fractions, Rng& rng) {
   constexpr std::string_view op = "grouped_split";
   detail::check_fractions(op, fractions);
   const std::size_t parts = fractions.size();
@@ -213,7 +221,8 @@ inline RowLists grouped_rows(std::span<const Index> groups, std::span<const doub
 ///     judge(data.rows(fold.train), data.rows(fold.test));
 ///
 /// Advances the generator by one. Throws Error for fewer than two folds or more than rows.
-inline std::vector<Fold> k_folds(Index rows, Index k, Rng& rng) {
+template <class Lazy = void>
+std::vector<Fold> k_folds(Index rows, Index k, Rng& rng) {
   if (k < 2 || k > rows)
     fail("k_folds: ", k, " folds of ", rows, " rows; there must be at least 2 folds, and a row for each");
   const std::vector<Index> order = detail::shuffled(rows, rng);

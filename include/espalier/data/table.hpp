@@ -46,16 +46,19 @@ class Table {
   Table() = default;
   /// `source` names the table in messages, `lines` the line of each row in it. Throws Error when a name appears twice,
   /// the columns are not equally long, or a text column's number is no category's.
+  template <class Lazy = void>
   explicit Table(std::vector<TableColumn> columns, std::string source = "table", std::vector<Index> lines = {})
       : source_(std::move(source)), lines_(std::move(lines)) {
     for (TableColumn& column : columns) add(std::move(column));
   }
   /// One more column, under the same rules.
+  template <class Lazy = void>
   void add(TableColumn column);
 
   Index rows() const { return columns_.empty() ? 0 : static_cast<Index>(columns_[0].numbers.size()); }
   /// The given rows, in the given order, copied; a row may come twice. They keep their lines. The categories of text stay
   /// as they are, so that all parts of a table are numbered alike. Throws Error for a row that is not there.
+  template <class Lazy = void>
   Table rows(std::span<const Index> rows) const;
   /// What messages call the table: its file.
   const std::string& source() const { return source_; }
@@ -80,12 +83,14 @@ class Table {
   /// Where a cell is, for messages: `digits.csv, line 7, column "digit"`; a table without lines counts rows from 0.
   std::string place(std::string_view name, Index row) const { return place(find(name), static_cast<std::size_t>(row)); }
   /// The number of missing cells.
+  template <class Lazy = void>
   Index missing(std::string_view name) const {
     Index count = 0;
     for (std::uint8_t there : find(name).present) count += there == 0;
     return count;
   }
   /// What a text column holds, in the order of their numbers.
+  template <class Lazy = void>
   std::span<const std::string> categories(std::string_view name) const;
 
   /// The columns side by side, [rows, names]; 0 where missing.
@@ -96,20 +101,25 @@ class Table {
     });
   }
   /// Where `matrix` holds a value, [rows, names].
+  template <class Lazy = void>
   Tensor<bool> present(const Names& names) const {
     return side_by_side<bool>(names, [this](std::string_view name) {
       return [&c = find(name)](std::size_t row) { return c.present.empty() || c.present[row]; };
     });
   }
   /// The rows in which all of the columns hold a value, [rows].
+  template <class Lazy = void>
   Tensor<bool> complete(const Names& names) const;
 
   /// Class numbers, [rows]; 0 where missing. Of text: the category's number. Numbers must be whole and not negative.
+  template <class Lazy = void>
   Tensor<Index> classes(std::string_view name) const;
   /// The same; also throws when a class is not below `count`.
+  template <class Lazy = void>
   Tensor<Index> classes(std::string_view name, Index count) const;
   /// The position of each text in `categories`, so that tables of one kind (training data, today's data) are numbered
   /// alike; also throws for text that is not among them.
+  template <class Lazy = void>
   Tensor<Index> classes(std::string_view name, const Names& categories) const;
 
   /// The columns as a modality, which a row has when it has all of them.
@@ -129,13 +139,17 @@ class Table {
   }
 
  private:
+  template <class Lazy = void>
   const TableColumn& find(std::string_view name) const;
+  template <class Lazy = void>
   const TableColumn& numbers(std::string_view name) const;
+  template <class Lazy = void>
   bool any_missing(const Names& names) const {
     for (const std::string& name : names)
       if (missing(name) > 0) return true;
     return false;
   }
+  template <class Lazy = void>
   std::string place(const TableColumn& column, std::size_t row) const {
     return join(source_, lines_.empty() ? ", row " : ", line ", lines_.empty() ? static_cast<Index>(row) : lines_[row],
                 ", column \"", column.name, '"');
@@ -157,7 +171,8 @@ class Table {
   NameTable names_;
 };
 
-inline void Table::add(TableColumn column) {
+template <class Lazy>
+void Table::add(TableColumn column) {
   const std::size_t rows = columns_.empty() ? column.numbers.size() : columns_[0].numbers.size();
   if (column.numbers.size() != rows)
     fail(source_, ": column '", column.name, "' has ", column.numbers.size(), " rows, the others have ", rows);
@@ -177,7 +192,8 @@ inline void Table::add(TableColumn column) {
   columns_.push_back(std::move(column));
 }
 
-inline Table Table::rows(std::span<const Index> rows) const {
+template <class Lazy>
+Table Table::rows(std::span<const Index> rows) const {
   for (Index r : rows)
     if (r < 0 || r >= this->rows())
       fail(source_, ": row ", r, " is asked for; there are ", this->rows(), ", counted from 0");
@@ -193,25 +209,29 @@ inline Table Table::rows(std::span<const Index> rows) const {
   return some;
 }
 
-inline const TableColumn& Table::find(std::string_view name) const {
+template <class Lazy>
+const TableColumn& Table::find(std::string_view name) const {
   if (const Index found = names_.find(name); found >= 0) return columns_[static_cast<std::size_t>(found)];
   detail::unknown_column(source_, name, "", names());
 }
 
-inline const TableColumn& Table::numbers(std::string_view name) const {
+template <class Lazy>
+const TableColumn& Table::numbers(std::string_view name) const {
   const TableColumn& c = find(name);
   if (c.text)
     fail(source_, ": column '", name, "' holds text; numbers are asked for (classes() numbers its categories)");
   return c;
 }
 
-inline std::span<const std::string> Table::categories(std::string_view name) const {
+template <class Lazy>
+std::span<const std::string> Table::categories(std::string_view name) const {
   const TableColumn& c = find(name);
   if (!c.text) fail(source_, ": column '", name, "' holds numbers; only text has categories");
   return c.categories;
 }
 
-inline Tensor<bool> Table::complete(const Names& names) const {
+template <class Lazy>
+Tensor<bool> Table::complete(const Names& names) const {
   Tensor<bool> all = Tensor<bool>::full({rows()}, true);
   for (const std::string& name : names) {
     const std::vector<std::uint8_t>& there = find(name).present;
@@ -220,7 +240,8 @@ inline Tensor<bool> Table::complete(const Names& names) const {
   return all;
 }
 
-inline Tensor<Index> Table::classes(std::string_view name) const {
+template <class Lazy>
+Tensor<Index> Table::classes(std::string_view name) const {
   constexpr double largest = 9007199254740992;  // 2^53: beyond it a double does not hold every whole number
   const TableColumn& c = find(name);
   Tensor<Index> out = Tensor<Index>::empty({rows()});
@@ -233,7 +254,8 @@ inline Tensor<Index> Table::classes(std::string_view name) const {
   return out;
 }
 
-inline Tensor<Index> Table::classes(std::string_view name, Index count) const {
+template <class Lazy>
+Tensor<Index> Table::classes(std::string_view name, Index count) const {
   const Tensor<Index> out = classes(name);
   const TableColumn& c = find(name);
   for (std::size_t row = 0; row < c.numbers.size(); ++row)
@@ -242,7 +264,8 @@ inline Tensor<Index> Table::classes(std::string_view name, Index count) const {
   return out;
 }
 
-inline Tensor<Index> Table::classes(std::string_view name, const Names& categories) const {
+template <class Lazy>
+Tensor<Index> Table::classes(std::string_view name, const Names& categories) const {
   const std::span<const std::string> own = this->categories(name);
   const TableColumn& c = find(name);
   NameTable known;

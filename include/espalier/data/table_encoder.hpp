@@ -52,26 +52,33 @@ class TableCode {
   std::vector<ColumnCode> columns;
   std::string_view component = "TableEncoder";  // for messages
 
+  template <class Lazy = void>
   Index width() const {
     Index sum = 0;
     for (const ColumnCode& c : columns) sum += c.width();
     return sum;
   }
+  template <class Lazy = void>
   void fit(const Table& table, const Table::Names& names, const TableEncoderOptions& options);
   /// Writes the cells of a column, [rows, its width], and which are there.
+  template <class Lazy = void>
   void encode(const ColumnCode& code, const Table& table, std::vector<double>& cells, Tensor<bool>& present) const;
   /// All of it as texts, and back. Throws Error, and changes nothing, for texts that are none of `write`.
+  template <class Lazy = void>
   std::vector<std::string> write() const;
+  template <class Lazy = void>
   void read(const std::vector<std::string>& texts);
 
  private:
+  template <class Lazy = void>
   static void check_number(const Table& table, std::string_view name, Index row, double number) {
     if (!std::isfinite(number))
       fail(table.place(name, row), ": ", number, " is no finite number; what is not marked as missing must be one");
   }
 };
 
-inline void TableCode::fit(const Table& table, const Table::Names& names, const TableEncoderOptions& options) {
+template <class Lazy>
+void TableCode::fit(const Table& table, const Table::Names& names, const TableEncoderOptions& options) {
   if (names.empty()) fail(component, ": no columns are named; there must be at least one");
   NameTable known, classes;
   for (const std::string& name : names)
@@ -117,7 +124,8 @@ inline void TableCode::fit(const Table& table, const Table::Names& names, const 
   columns = std::move(fitted);
 }
 
-inline void TableCode::encode(const ColumnCode& code, const Table& table, std::vector<double>& cells,
+template <class Lazy>
+void TableCode::encode(const ColumnCode& code, const Table& table, std::vector<double>& cells,
                               Tensor<bool>& present) const {
   const auto rows = static_cast<std::size_t>(table.rows()), width = static_cast<std::size_t>(code.width());
   cells.assign(rows * width, 0);
@@ -146,7 +154,8 @@ inline void TableCode::encode(const ColumnCode& code, const Table& table, std::v
 // Per column: name, "number", mean, deviation, whether there is a flag; or name, "text" or "classes", what becomes of
 // unknown and of missing cells, the number of categories, the categories. Numbers are the shortest that are read back
 // exactly.
-inline std::vector<std::string> TableCode::write() const {
+template <class Lazy>
+std::vector<std::string> TableCode::write() const {
   std::vector<std::string> texts;
   const auto number = [&](double value) {
     char digits[32];
@@ -170,7 +179,8 @@ inline std::vector<std::string> TableCode::write() const {
   return texts;
 }
 
-inline void TableCode::read(const std::vector<std::string>& texts) {
+template <class Lazy>
+void TableCode::read(const std::vector<std::string>& texts) {
   const auto broken = [this](std::string_view text, std::string_view rule) {
     fail(component, ": the columns of the file say '", text, "' where there must be ", rule);
   };

@@ -30,7 +30,8 @@ namespace detail {
 
 /// A field; in quotes where a reader would otherwise take it for something else (RFC 4180). A byte-order mark at the start
 /// of a file would be taken for the file's own.
-[[gnu::cold]] inline void append_csv_field(std::string& out, std::string_view text, char delimiter) {
+template <class Lazy = void>
+[[gnu::cold]] void append_csv_field(std::string& out, std::string_view text, char delimiter) {
   const bool plain = !text.empty() && text.find_first_of("\"\r\n") == std::string_view::npos &&
                      text.find(delimiter) == std::string_view::npos && text[0] != '\xEF';
   if (plain) {
@@ -46,7 +47,8 @@ namespace detail {
 
 /// The table as CSV text. Throws Error for a table without columns, a number that is not finite (which read_csv refuses),
 /// text that could not be told from a missing cell, text or a name with a NUL byte, and a delimiter that cannot be one.
-[[gnu::cold]] inline std::string csv_text(const Table& table, const CsvWriteOptions& options = {}) {
+template <class Lazy = void>
+[[gnu::cold]] std::string csv_text(const Table& table, const CsvWriteOptions& options = {}) {
   constexpr std::string_view op = "write_csv";
   constexpr std::string_view never("\"\r\n\0", 4);  // a delimiter
   if (never.find(options.delimiter) != std::string_view::npos)
@@ -114,7 +116,8 @@ namespace detail {
 }
 
 /// The same into a file, by `replace_file`: a crash leaves the old file or the new one. Throws FileError as well.
-[[gnu::cold]] inline void write_csv(const std::string& path, const Table& table, const CsvWriteOptions& options = {}) {
+template <class Lazy = void>
+[[gnu::cold]] void write_csv(const std::string& path, const Table& table, const CsvWriteOptions& options = {}) {
   replace_file(path, csv_text(table, options));
 }
 

@@ -103,9 +103,11 @@ class State {
   };
 
   /// Throws Error when a name is empty or used twice.
+  template <class Lazy = void>
   State(std::initializer_list<Item> items) {
     for (const Item& item : items) add(item);
   }
+  template <class Lazy = void>
   void add(Item item) {
     if (item.name().empty()) fail("State: item ", items_.size(), " has no name; each needs one");
     for (const Item& other : items_)
@@ -138,11 +140,13 @@ inline constexpr std::string_view kind_key = "espalier.kind", kind_version_key =
 using FieldLess = bool(const StoredField*, const StoredField*);
 inline bool field_name_less(const StoredField* a, const StoredField* b) { return a->name < b->name; }
 /// By memory, tied fields in the order of the walk.
-inline bool field_memory_less(const StoredField* a, const StoredField* b) {
+template <class Lazy = void>
+bool field_memory_less(const StoredField* a, const StoredField* b) {
   if (a->data != b->data) return std::bit_cast<std::uintptr_t>(a->data) < std::bit_cast<std::uintptr_t>(b->data);
   return a->size != b->size ? a->size < b->size : a->position < b->position;
 }
-inline std::vector<const StoredField*> sorted(std::span<const StoredField> fields, FieldLess* less) {
+template <class Lazy = void>
+std::vector<const StoredField*> sorted(std::span<const StoredField> fields, FieldLess* less) {
   std::vector<const StoredField*> order;
   order.reserve(fields.size());
   const auto at = [&](Index i) { return &fields[static_cast<std::size_t>(i)]; };
@@ -151,7 +155,8 @@ inline std::vector<const StoredField*> sorted(std::span<const StoredField> field
 }
 
 /// All fields of the items. Throws Error when two have one name.
-inline std::vector<StoredField> read_fields(std::string_view op, std::span<const State::Item> items) {
+template <class Lazy = void>
+std::vector<StoredField> read_fields(std::string_view op, std::span<const State::Item> items) {
   FieldReader reader;
   for (const State::Item& item : items) item.walk(reader);
   const std::vector<const StoredField*> order = sorted(reader.fields, field_name_less);
@@ -161,14 +166,16 @@ inline std::vector<StoredField> read_fields(std::string_view op, std::span<const
   return std::move(reader.fields);
 }
 
-inline void write_fields(std::span<const State::Item> items, std::span<const StoredField> fields,
+template <class Lazy = void>
+void write_fields(std::span<const State::Item> items, std::span<const StoredField> fields,
                          const FieldValues& values) {
   FieldWriter writer(fields, values);
   for (const State::Item& item : items) item.walk(writer);
   writer.finish();
 }
 
-inline void save_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
+template <class Lazy = void>
+void save_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
                        std::string_view kind, Metadata metadata) {
   for (const auto& [key, value] : metadata) {
     if (key.starts_with(own_keys))
@@ -188,30 +195,35 @@ inline void save_items(std::string_view op, const std::string& path, std::span<c
 }
 
 /// `[20, 10] float32`.
-inline std::string type_text(const Shape& shape, Dtype dtype) {
+template <class Lazy = void>
+std::string type_text(const Shape& shape, Dtype dtype) {
   constexpr std::string_view words[] = {"bool",  "uint8",  "int8",    "int16",     "uint16",  "float16", "bfloat16",
                                         "int32", "uint32", "float32", "complex64", "float64", "int64",   "uint64"};
   static_assert(std::size(words) == std::size(dtypes));
   return join(shape, ' ', words[static_cast<std::size_t>(dtype)]);
 }
-inline std::string type_text(const StoredField& field) {
+template <class Lazy = void>
+std::string type_text(const StoredField& field) {
   if (!field.defined) return "undefined";
   if (!field.is_text()) return type_text(field.shape, field.dtype);
   return field.kind == StoredField::Kind::text ? "text" : "a list of texts";
 }
 
 /// Whether the file's tensor can be the field's value.
-inline bool fits(const TensorRecord& record, const StoredField& field) {
+template <class Lazy = void>
+bool fits(const TensorRecord& record, const StoredField& field) {
   if (!field.defined || field.dtype != record.dtype) return false;
   return field.is_text() ? record.shape.rank() == 1 : field.shape == record.shape;
 }
-inline bool holds_texts(const TensorRecord& record) {
+template <class Lazy = void>
+bool holds_texts(const TensorRecord& record) {
   std::vector<std::string> texts;
   return unpack_texts({reinterpret_cast<const char*>(record.bytes.data()), record.bytes.size()}, texts);
 }
 
 /// Throws FileError unless the file is of the kind that `op` reads, by rules that this version knows.
-inline void check_kind(std::string_view op, const std::string& path, const Metadata& metadata,
+template <class Lazy = void>
+void check_kind(std::string_view op, const std::string& path, const Metadata& metadata,
                        std::string_view wanted) {
   const auto value = [&](std::string_view key) {
     const std::string* found = metadata.find(key);
@@ -233,7 +245,8 @@ inline void check_kind(std::string_view op, const std::string& path, const Metad
 }
 
 /// Whether a field of this name belongs to one of the items.
-inline bool among(std::span<const State::Item> items, std::string_view field) {
+template <class Lazy = void>
+bool among(std::span<const State::Item> items, std::string_view field) {
   for (const State::Item& item : items)
     if (field.starts_with(item.name()) && (field.size() == item.name().size() || field[item.name().size()] == '.')) return true;
   return false;
@@ -242,7 +255,8 @@ inline bool among(std::span<const State::Item> items, std::string_view field) {
 /// The file's bytes for each field; tied fields get them once. Throws FileError with all differences. Where
 /// `one_suffices`, a field may be missing to which another one is tied. The file may have what belongs to none of `only`,
 /// unless that is empty.
-inline FieldValues match(std::string_view op, const std::string& path, const SafetensorsFile& file,
+template <class Lazy = void>
+FieldValues match(std::string_view op, const std::string& path, const SafetensorsFile& file,
                          std::span<const StoredField> fields, bool one_suffices, std::span<const State::Item> only) {
   constexpr std::size_t most = 20;
   FieldValues values(fields.size());
@@ -299,7 +313,8 @@ inline FieldValues match(std::string_view op, const std::string& path, const Saf
   throw FileError(text);
 }
 
-inline void load_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
+template <class Lazy = void>
+void load_items(std::string_view op, const std::string& path, std::span<const State::Item> items,
                        std::string_view kind, bool partial) {
   for (const State::Item& item : items)
     if (item.constant()) fail(op, ": '", item.name(), "' is const; it can be saved, not loaded");
@@ -337,7 +352,8 @@ inline void load_items(std::string_view op, const std::string& path, std::span<c
 
 /// Writes all that `state` refers to, by `replace_file`: on any error the old file is untouched. Throws Error when two
 /// fields have one name, a name cannot stand in a file, or a metadata key is reserved; FileError when saving fails.
-inline void save(const std::string& path, const State& state, const SaveOptions& options = {}) {
+template <class Lazy = void>
+void save(const std::string& path, const State& state, const SaveOptions& options = {}) {
   detail::save_items("save", path, state.items(), detail::state_kind, options.metadata);
 }
 
@@ -346,7 +362,8 @@ inline void save(const std::string& path, const State& state, const SaveOptions&
 /// missing or extra one): the message lists all differences, or the first 20. What an object's `fields` throws about
 /// values that it cannot have goes through. After any error all objects are as they were. With `partial`, what the file
 /// holds of other items is no difference; each item of the state is still there as a whole or not loaded.
-inline void load(const std::string& path, const State& state, const LoadOptions& options = {}) {
+template <class Lazy = void>
+void load(const std::string& path, const State& state, const LoadOptions& options = {}) {
   detail::load_items("load", path, state.items(), detail::state_kind, options.partial);
 }
 
@@ -368,7 +385,8 @@ void load_weights(const std::string& path, Model& model) {
 
 /// The program's own metadata in a file of `save` or `save_weights`; of a file of another program, all there is. Reads
 /// and verifies the header alone. Throws FileError as `load` does, whatever the kind of the file.
-inline Metadata read_metadata(const std::string& path) {
+template <class Lazy = void>
+Metadata read_metadata(const std::string& path) {
   const Metadata all = SafetensorsFile::read_metadata(path);
   const std::string* kind = all.find(detail::kind_key);
   const bool weights = kind && *kind == detail::weights_kind;

@@ -24,14 +24,16 @@ namespace espalier::inline ESPALIER_ABI {
 namespace detail {
 
 /// The texts as netstrings, one after another.
-inline std::string pack_texts(const std::vector<std::string>& texts) {
+template <class Lazy = void>
+std::string pack_texts(const std::vector<std::string>& texts) {
   std::string packed;
   for (const std::string& text : texts) ((packed += std::to_string(text.size()) += ':') += text) += ',';
   return packed;
 }
 
 /// The texts of netstrings, in their one spelling; false when these are none, and then `texts` is of no use.
-inline bool unpack_texts(std::string_view packed, std::vector<std::string>& texts) {
+template <class Lazy = void>
+bool unpack_texts(std::string_view packed, std::vector<std::string>& texts) {
   texts.clear();
   while (!packed.empty()) {
     std::size_t digits = 0, size = 0;

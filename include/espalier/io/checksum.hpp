@@ -82,21 +82,25 @@ constexpr std::uint32_t crc32c_multiply(std::uint32_t a, std::uint32_t b) {
 }  // namespace detail
 
 /// CRC-32C of `bytes`; `before` is the checksum of what preceded them, so long data may come in pieces.
-inline std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before = 0) {
+template <class Lazy = void>
+std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before = 0) {
 #ifdef __x86_64__
   if (__builtin_cpu_supports("sse4.2")) return ~detail::crc32c_instruction(~before, bytes.data(), bytes.size());
 #endif
   return ~detail::crc_portable<detail::crc32c_polynomial>(~before, bytes.data(), bytes.size());
 }
-inline std::uint32_t crc32c(std::string_view text, std::uint32_t before = 0) {
+template <class Lazy = void>
+std::uint32_t crc32c(std::string_view text, std::uint32_t before = 0) {
   return crc32c(std::as_bytes(std::span(text)), before);
 }
 
 /// CRC-32 of zip and PNG, in pieces as above.
-inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0) {
+template <class Lazy = void>
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0) {
   return ~detail::crc_portable<detail::crc32_polynomial>(~before, bytes.data(), bytes.size());
 }
-inline std::uint32_t crc32(std::string_view text, std::uint32_t before = 0) {
+template <class Lazy = void>
+std::uint32_t crc32(std::string_view text, std::uint32_t before = 0) {
   return crc32(std::as_bytes(std::span(text)), before);
 }
 
@@ -123,7 +127,8 @@ constexpr std::uint64_t fnv1a(std::string_view text, std::uint64_t before = 0xCB
 }
 
 /// The last `digits` hexadecimal digits of `value`, in lower case.
-inline std::string hex_digits(std::uint64_t value, int digits) {
+template <class Lazy = void>
+std::string hex_digits(std::uint64_t value, int digits) {
   std::string text(static_cast<std::size_t>(digits), '0');
   for (std::size_t i = text.size(); i-- > 0; value >>= 4) text[i] = "0123456789abcdef"[value & 15u];
   return text;

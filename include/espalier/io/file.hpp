@@ -35,7 +35,8 @@ template <class... Parts>
 }
 
 /// `"text"` for a message, cut to 80 bytes; other than printable ASCII shows as `\xNN`, as a file may hold anything.
-inline std::string in_quotes(std::string_view text) {
+template <class Lazy = void>
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (char c : text.substr(0, 80)) {
     const auto byte = static_cast<unsigned char>(c);
@@ -57,12 +58,14 @@ inline std::string system_reason(int code) { return std::system_category().messa
 inline constexpr std::size_t largest_transfer = std::size_t{1} << 30;  // some systems refuse 2 GiB in one call
 
 /// A path that the system would read differently from how it is written must not reach it.
-inline void check_path(const std::string& path) {
+template <class Lazy = void>
+void check_path(const std::string& path) {
   if (path.empty()) throw FileError("the path of the file is empty");
   if (path.find('\0') != std::string::npos) throw FileError(join(in_quotes(path), ": the path holds a NUL byte"));
 }
 
-inline void check_regular(const std::string& path, const struct stat& status) {
+template <class Lazy = void>
+void check_regular(const std::string& path, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return;
   const char* kind = S_ISDIR(status.st_mode)    ? "a directory"
                      : S_ISFIFO(status.st_mode) ? "a pipe"
@@ -77,6 +80,7 @@ inline void check_regular(const std::string& path, const struct stat& status) {
 class InputFile {
  public:
   /// Opens `path`; throws FileError when that fails or when it is a directory, a pipe or a device.
+  template <class Lazy = void>
   explicit InputFile(const std::string& path) : name_(path), handle_(open(path)) {
     struct stat status {};
     if (::fstat(handle_.descriptor, &status) != 0)
@@ -93,6 +97,7 @@ class InputFile {
   std::uint64_t position() const { return position_; }
 
   /// Fills `out` with the next bytes; throws FileError when there are fewer.
+  template <class Lazy = void>
   void read(std::span<std::byte> out) {
     while (!out.empty()) {
       const std::size_t taken = read_some(out);
@@ -102,6 +107,7 @@ class InputFile {
   }
 
   /// Throws FileError unless all bytes have been read and none has been added since the file was opened.
+  template <class Lazy = void>
   void finish() {
     std::byte extra{};
     if (read_some({&extra, 1}) != 0)
@@ -117,6 +123,7 @@ class InputFile {
     int descriptor;
   };
 
+  template <class Lazy = void>
   static int open(const std::string& path) {
     detail::check_path(path);
     // Without O_NONBLOCK, opening a pipe would wait for its writer.
@@ -125,6 +132,7 @@ class InputFile {
     return descriptor;
   }
 
+  template <class Lazy = void>
   std::size_t read_some(std::span<std::byte> out) {
     const std::size_t most = out.size() < detail::largest_transfer ? out.size() : detail::largest_transfer;
     ssize_t taken = 0;
@@ -143,7 +151,8 @@ class InputFile {
 };
 
 /// The whole file; throws FileError when it has more than `limit` bytes, before anything is allocated for it.
-inline std::string read_file(const std::string& path, std::uint64_t limit) {
+template <class Lazy = void>
+std::string read_file(const std::string& path, std::uint64_t limit) {
   InputFile file(path);
   if (file.size() > limit) throw FileError(join(path, ": has ", file.size(), " bytes; at most ", limit, " are read"));
   std::string text(static_cast<std::size_t>(file.size()), '\0');
@@ -164,13 +173,15 @@ struct SystemCalls {
   int unlink(const char* path) { return ::unlink(path); }
 };
 
-[[noreturn]] inline void fail_save(const std::string& path, std::string_view step, int code) {
+template <class Lazy = void>
+[[noreturn]] void fail_save(const std::string& path, std::string_view step, int code) {
   throw FileError(join(path, ": cannot be saved: ", step, ": ", system_reason(code), "; what was there is untouched"));
 }
 
 /// Removes a temporary that nobody holds a lock on: its process is dead, on whatever machine it was. The lock that is taken
 /// here keeps every other process from doing the same at once, and then removing a new file of that name.
-[[gnu::cold]] inline bool remove_abandoned(const std::string& path) {
+template <class Lazy = void>
+[[gnu::cold]] bool remove_abandoned(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (descriptor < 0) return false;
   struct stat locked {}, named {};
@@ -295,7 +306,8 @@ void sync_directory(Calls& calls, const std::string& path, const std::string& di
 
 /// Throws FileError where `replace_file` would fail for the path: before a long run, not after it. Writes nothing. A later
 /// save may fail all the same, as the disk fills or a folder goes.
-[[gnu::cold]] inline void check_replaceable(const std::string& path) {
+template <class Lazy = void>
+[[gnu::cold]] void check_replaceable(const std::string& path) {
   detail::check_path(path);
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0) detail::check_regular(path, status);
@@ -312,13 +324,15 @@ void sync_directory(Calls& calls, const std::string& path, const std::string& di
 }
 
 /// Whether the path leads to anything.
-inline bool file_exists(const std::string& path) {
+template <class Lazy = void>
+bool file_exists(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0;
 }
 
 /// Whether both paths lead to one existing file, by whatever names; false where one leads to none.
-[[gnu::cold]] inline bool same_file(const std::string& a, const std::string& b) {
+template <class Lazy = void>
+[[gnu::cold]] bool same_file(const std::string& a, const std::string& b) {
   struct stat first {}, second {};
   return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev &&
          first.st_ino == second.st_ino;
@@ -357,7 +371,8 @@ void replace_file(const std::string& path, std::span<const std::span<const std::
 }
 
 /// The same for text.
-inline void replace_file(const std::string& path, std::string_view text) {
+template <class Lazy = void>
+void replace_file(const std::string& path, std::string_view text) {
   const std::span<const std::byte> part = std::as_bytes(std::span(text));
   replace_file(path, std::span(&part, 1));
 }

@@ -17,7 +17,8 @@ namespace detail {
 
 /// Length of the well-formed UTF-8 sequence at the start of `text` (not empty), 0 when there is none: no overlong
 /// forms, no surrogates, nothing above U+10FFFF (The Unicode Standard, table 3-7).
-inline std::size_t utf8_length(std::string_view text) {
+template <class Lazy = void>
+std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   const unsigned lead = byte(0), second = byte(1);
   if (lead < 0x80) return 1;
@@ -30,7 +31,8 @@ inline std::size_t utf8_length(std::string_view text) {
 }
 
 /// Position of the first byte of `text` that is not UTF-8; its size when all is.
-inline std::size_t utf8_prefix(std::string_view text) {
+template <class Lazy = void>
+std::size_t utf8_prefix(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {
     const std::size_t length = utf8_length(text.substr(at));
@@ -41,7 +43,8 @@ inline std::size_t utf8_prefix(std::string_view text) {
 }
 
 /// `text` as a JSON string, quotes included.
-inline std::string json_string(std::string_view text) {
+template <class Lazy = void>
+std::string json_string(std::string_view text) {
   constexpr std::string_view short_from = "\"\\\b\f\n\r\t", short_to = "\"\\bfnrt";
   std::string out = "\"";
   for (char c : text) {
@@ -67,6 +70,7 @@ struct JsonToken {
 
 /// Reads `text` from its start. A string with escapes is decoded in place (it never grows), hence the mutable text.
 /// Every member throws FileError naming `file`, the byte and the reason.
+template <class Lazy = void>
 class JsonScanner {
  public:
   /// `base` is the offset of `text` in the file; `text` holds less than 2^32 bytes.

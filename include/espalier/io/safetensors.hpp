@@ -33,7 +33,8 @@ struct SafetensorsOptions {
 /// used twice, reserved, longer than 512 bytes, starts with '/', or holds "..", control characters or invalid UTF-8;
 /// for data that does not fit its dtype and shape, a BOOL other than 0 and 1 included; for metadata that is not UTF-8
 /// or uses one of our own keys.
-inline std::string safetensors_bytes(std::span<const TensorRecord> records, const Metadata& metadata = {},
+template <class Lazy = void>
+std::string safetensors_bytes(std::span<const TensorRecord> records, const Metadata& metadata = {},
                                      SafetensorsOptions options = {}) {
   detail::check_writable(records, metadata);
   const std::vector<const TensorRecord*> order = detail::sorted(records, detail::file_less);
@@ -44,7 +45,8 @@ inline std::string safetensors_bytes(std::span<const TensorRecord> records, cons
 
 /// Writes that file by `replace_file`: after a failure the old one is untouched. The data is not copied. Throws Error
 /// as above, before anything is written, and FileError when saving fails.
-inline void write_safetensors(const std::string& path, std::span<const TensorRecord> records,
+template <class Lazy = void>
+void write_safetensors(const std::string& path, std::span<const TensorRecord> records,
                               const Metadata& metadata = {}, SafetensorsOptions options = {}) {
   detail::check_writable(records, metadata);
   const std::vector<const TensorRecord*> order = detail::sorted(records, detail::file_less);
@@ -62,16 +64,19 @@ class SafetensorsFile {
   SafetensorsFile& operator=(SafetensorsFile&&) = default;
 
   /// Throws FileError naming file, byte and reason for anything that is not as the format says.
+  template <class Lazy = void>
   static SafetensorsFile read(const std::string& path) {
     InputFile file(path);
     return load(file);
   }
   /// The metadata of such a file alone; its data is not looked at.
+  template <class Lazy = void>
   static Metadata read_metadata(const std::string& path) {
     InputFile file(path);
     return read_header(file).metadata();
   }
   /// The same as `read` from memory; `name` stands for the file in errors. The bytes are copied.
+  template <class Lazy = void>
   static SafetensorsFile parse(std::span<const std::byte> bytes, const std::string& name) {
     Memory memory{bytes, name};
     return load(memory);
@@ -81,6 +86,7 @@ class SafetensorsFile {
   std::span<const TensorRecord> records() const& { return records_; }
   void records() const&& = delete;
   /// The record called `name`, null when there is none.
+  template <class Lazy = void>
   const TensorRecord* find(std::string_view name) const& {
     const auto less = [](const TensorRecord* r, std::string_view wanted) { return r->name < wanted; };
     const auto found = std::lower_bound(by_name_.begin(), by_name_.end(), name, less);
@@ -111,7 +117,7 @@ class SafetensorsFile {
   };
 
   template <class Source>
-  static detail::SafetensorsHeader read_header(Source& source) {
+  static detail::SafetensorsHeader<> read_header(Source& source) {
     const std::string& name = source.name();
     if (source.size() < 8)
       fail_file(name, source.size(), "the file ends here; it must start with the eight bytes of the header's size");
@@ -132,7 +138,7 @@ class SafetensorsFile {
   template <class Source>
   static SafetensorsFile load(Source& source) {
     const std::string& name = source.name();
-    detail::SafetensorsHeader header = read_header(source);
+    detail::SafetensorsHeader<> header = read_header(source);
     const std::uint64_t buffer_size = source.size() - header.data_at();
 
     SafetensorsFile file;
@@ -159,13 +165,15 @@ class SafetensorsFile {
     return file;
   }
 
-  static std::span<const std::byte> data_of(const detail::SafetensorsHeader::Entry& entry,
+  template <class Lazy = void>
+  static std::span<const std::byte> data_of(const detail::SafetensorsHeader<>::Entry& entry,
                                             std::span<const std::byte> buffer) {
     return buffer.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.end - entry.begin));
   }
 
   /// Compares the checksums, where there are any, and refuses bytes that no bool can have.
-  static void check_data(const detail::SafetensorsHeader& header, std::span<const std::byte> buffer,
+  template <class Lazy = void>
+  static void check_data(const detail::SafetensorsHeader<>& header, std::span<const std::byte> buffer,
                          const std::string& name) {
     const std::string_view each = header.value(detail::tensor_crcs_key);
     if (header.has_checksums() && each.size() != 8 * header.entries().size())

@@ -21,13 +21,15 @@ struct SummaryRow {
 };
 
 /// 1234567 as 1,234,567.
-inline std::string with_commas(Index number) {
+template <class Lazy = void>
+std::string with_commas(Index number) {
   std::string text = std::to_string(number);
   for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
   return text;
 }
 
-[[gnu::cold, gnu::noinline]] inline std::string summary_text(const std::vector<SummaryRow>& rows, std::string shapes) {
+template <class Lazy = void>
+[[gnu::cold, gnu::noinline]] std::string summary_text(const std::vector<SummaryRow>& rows, std::string shapes) {
   NameTable owners;           // in the order in which they appear
   std::vector<Index> totals;  // of each
   Index total = 0;

@@ -28,6 +28,7 @@ class Axis {
   bool shows(double x) const { return std::abs(x) <= 1e300 && (!log_ || x > 0); }
 
   /// Makes room for a number; one that cannot be shown needs none.
+  template <class Lazy = void>
   void cover(double x) {
     if (!shows(x)) return;
     whole_ = whole_ && x == std::round(x);
@@ -39,6 +40,7 @@ class Axis {
 
   /// After the last `cover`: widens the range a little; one without width gets some, so that its value is in the middle.
   /// With `whole_ticks`, there are no ticks between whole numbers when all numbers were whole.
+  template <class Lazy = void>
   void finish(double margin, bool whole_ticks) {
     if (empty()) low_ = 0, high_ = 1, log_ = false;
     whole_ = whole_ && whole_ticks;
@@ -51,6 +53,7 @@ class Axis {
   }
 
   /// Where a number is: 0 at the low end, 1 at the high one. On a logarithmic axis 0 and less are at the low end.
+  template <class Lazy = void>
   double place(double x) const {
     if (log_ && !(x > 0)) return 0;
     return ((log_ ? std::log10(x) : x) - low_) / (high_ - low_);
@@ -63,6 +66,7 @@ class Axis {
   /// k m 10^e, as near as a double comes.
   static double decimal(double km, int e) { return e >= 0 ? km * std::pow(10.0, e) : km / std::pow(10.0, -e); }
 
+  template <class Lazy = void>
   std::vector<Tick> multiples(double low, double high, Index most) const {
     const double raw = (high - low) / static_cast<double>(most);
     int e = static_cast<int>(std::floor(std::log10(raw)));
@@ -87,6 +91,7 @@ class Axis {
     return out.empty() && most < 10 ? multiples(low, high, most + 1) : out;
   }
 
+  template <class Lazy = void>
   std::vector<Tick> powers(Index most) const {
     const double first = std::ceil(low_ - 1e-9), last = std::floor(high_ + 1e-9);
     const auto decades = static_cast<Index>(last - first) + 1;

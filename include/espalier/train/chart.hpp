@@ -57,6 +57,7 @@ inline void save_svg(const std::string& path, const Chart& chart) { replace_file
 namespace detail {
 
 /// Draws a chart: first everything is measured, then written.
+template <class Lazy = void>
 class ChartWriter {
  public:
   explicit ChartWriter(const Chart& chart) : chart_(chart) {
@@ -318,16 +319,18 @@ class ChartWriter {
 
 }  // namespace detail
 
-[[gnu::cold]] inline std::string svg(const Chart& chart) {
+template <class Lazy = void>
+[[gnu::cold]] std::string svg(const Chart& chart) {
   if (chart.columns < 0) fail("svg: the chart has ", chart.columns, " columns; there must not be less than 0");
-  return detail::ChartWriter(chart).text();
+  return detail::ChartWriter<>(chart).text();
 }
 
 /// A panel for every task and measure among the columns `<part>/<task>/<measure>`, in the order of the columns, with a
 /// line per part of the data (train, validation). The x axis is the column "epoch", or the row's number from 1. Columns
 /// without a '/' (lr, seconds) are left out, and so are diagnostics (diagnostics_chart.hpp draws them). A row without a value is
 /// passed over, so what was measured every few epochs is a line too.
-[[gnu::cold]] inline Chart learning_curves(const History& history) {
+template <class Lazy = void>
+[[gnu::cold]] Chart learning_curves(const History& history) {
   Chart chart;
   std::vector<std::string> panels;  // `<task>/<measure>` of each
   std::vector<double> epochs;

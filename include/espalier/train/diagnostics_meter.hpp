@@ -29,6 +29,7 @@ class DiagnosticsMeter {
   bool empty() const { return tasks_.empty(); }
   /// `diagnostics/<task>/` weight, gradient_norm and descent (J d) of every task; `diagnostics/<task> ~ <task>/cosine` of every
   /// pair; and `diagnostics/` conflict_rate, kkt_residual (the largest), fallback_rate and capped_rate.
+  template <class Lazy = void>
   [[gnu::cold]] std::vector<std::string> columns() const {
     std::vector<std::string> all;
     if (empty()) return all;
@@ -42,6 +43,7 @@ class DiagnosticsMeter {
   }
 
   /// After a `backward`. A task that is absent from a step does not count in it. Throws Error as `diagnostics` does.
+  template <class Lazy = void>
   void add(const ObjectiveRecord& record) {
     if (empty() || record.active.empty()) return;
     const Diagnostics d = diagnostics(record);
@@ -61,6 +63,7 @@ class DiagnosticsMeter {
     count(rest + 3, d.capped);
   }
   /// The mean of a column so far; NaN where there was nothing.
+  template <class Lazy = void>
   double mean(std::size_t column) const {
     return counts_[column] > 0 ? sums_[column] / counts_[column] : std::numeric_limits<double>::quiet_NaN();
   }
@@ -68,6 +71,7 @@ class DiagnosticsMeter {
   double conflict_rate() const { return mean(sums_.size() - 4); }
 
   /// A number for every column; begins anew.
+  template <class Lazy = void>
   std::vector<double> take() {
     std::vector<double> row;
     for (std::size_t i = 0; i < sums_.size(); ++i) row.push_back(mean(i));
@@ -81,6 +85,7 @@ class DiagnosticsMeter {
   }
 
  private:
+  template <class Lazy = void>
   void count(std::size_t column, double value) {
     sums_[column] += value;
     counts_[column] += 1;

@@ -30,9 +30,11 @@ class History {
   /// Without columns; for a member that is assigned later.
   History() = default;
   /// Throws Error when there is no column, or a name is empty, has a control character or appears twice.
+  template <class Lazy = void>
   explicit History(std::vector<std::string> columns);
 
   /// Adds a row, a number for each column in their order. Throws Error for another count.
+  template <class Lazy = void>
   void append(std::span<const double> row);
 
   Index rows() const { return values_.empty() ? 0 : static_cast<Index>(values_[0].size()); }
@@ -40,20 +42,24 @@ class History {
   bool has(std::string_view column) const { return find(column) >= 0; }
 
   /// The numbers of a column, [rows]; valid until a row is appended. Throws Error for an unknown name.
+  template <class Lazy = void>
   std::span<const double> operator[](std::string_view column) const;
 
   /// The row of the largest number in a column, or of the smallest; the first one of equals. NaN is passed over. Throws
   /// Error for an unknown name, and when there is no number.
+  template <class Lazy = void>
   Index best(std::string_view column, bool higher_is_better) const;
 
   /// All rows as CSV with a header, quoted as RFC 4180 says; lines end in LF as text does here, NaN is an empty field, numbers
   /// read back as they are, bit for bit. `read_csv` takes it; an infinity, which a loss may be, is written as `inf` or `-inf`,
   /// and is read with {.missing = {"inf", "-inf"}}, as a table has finite numbers only.
+  template <class Lazy = void>
   std::string csv() const;
   /// The same into a file, by `replace_file`. Throws FileError.
   void save_csv(const std::string& path) const { replace_file(path, csv()); }
 
   /// The last rows as a table for people: four digits, right-aligned, names broken at '/'.
+  template <class Lazy = void>
   std::string text(Index last = 10) const;
 
   /// Throws Error for a text that is not the record of such a run.
@@ -66,16 +72,21 @@ class History {
 
  private:
   /// The position of a column, -1 when there is none.
+  template <class Lazy = void>
   Index find(std::string_view column) const {
     for (std::size_t i = 0; i < columns_.size(); ++i)
       if (columns_[i] == column) return static_cast<Index>(i);
     return -1;
   }
+  template <class Lazy = void>
   std::span<const double> numbers(std::size_t column) const {
     return values_[column];
   }
+  template <class Lazy = void>
   void read(std::string_view table);
+  template <class Lazy = void>
   std::string header() const;
+  template <class Lazy = void>
   [[gnu::cold]] std::string known() const {
     const std::size_t shown = columns_.size() < 20 ? columns_.size() : 20;
     return listing(std::span(columns_).first(shown), [](const std::string& name) { return name; }) +
@@ -86,7 +97,8 @@ class History {
   std::vector<std::vector<double>> values_;  // of each column; NaN where there is no value
 };
 
-[[gnu::cold]] inline History::History(std::vector<std::string> columns)
+template <class Lazy>
+[[gnu::cold]] History::History(std::vector<std::string> columns)
     : columns_(std::move(columns)), values_(columns_.size()) {
   if (columns_.empty()) fail("History: there are no columns; a record has at least one");
   for (std::size_t i = 0; i < columns_.size(); ++i) {
@@ -99,20 +111,23 @@ class History {
   }
 }
 
-inline void History::append(std::span<const double> row) {
+template <class Lazy>
+void History::append(std::span<const double> row) {
   if (row.size() != columns_.size())
     fail("History: the row has ", row.size(), " numbers; there must be one for each of the ", columns_.size(),
          " columns: ", known());
   for (std::size_t i = 0; i < row.size(); ++i) values_[i].push_back(row[i]);
 }
 
-inline std::span<const double> History::operator[](std::string_view column) const {
+template <class Lazy>
+std::span<const double> History::operator[](std::string_view column) const {
   const Index at = find(column);
   if (at < 0) fail("History: unknown column '", column, "'; known: ", known(), did_you_mean(column, columns_));
   return numbers(static_cast<std::size_t>(at));
 }
 
-inline Index History::best(std::string_view column, bool higher_is_better) const {
+template <class Lazy>
+Index History::best(std::string_view column, bool higher_is_better) const {
   const std::span<const double> all = (*this)[column];
   Index best = -1;
   for (Index i = 0; i < rows(); ++i) {
@@ -124,7 +139,8 @@ inline Index History::best(std::string_view column, bool higher_is_better) const
   return best;
 }
 
-[[gnu::cold]] inline std::string History::header() const {
+template <class Lazy>
+[[gnu::cold]] std::string History::header() const {
   std::string out;
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     if (i > 0) out += ',';
@@ -139,7 +155,8 @@ inline Index History::best(std::string_view column, bool higher_is_better) const
   return out;
 }
 
-[[gnu::cold]] inline std::string History::csv() const {
+template <class Lazy>
+[[gnu::cold]] std::string History::csv() const {
   std::string out = header();
   for (std::size_t row = 0; row < static_cast<std::size_t>(rows()); ++row) {
     for (std::size_t i = 0; i < columns_.size(); ++i) {
@@ -153,7 +170,8 @@ inline Index History::best(std::string_view column, bool higher_is_better) const
 }
 
 /// Takes over what `csv` wrote.
-[[gnu::cold]] inline void History::read(std::string_view table) {
+template <class Lazy>
+[[gnu::cold]] void History::read(std::string_view table) {
   const std::string first = header();
   if (!table.starts_with(first))
     fail("History: the record has the columns ", table.substr(0, table.find('\n')), "; here they are ", known());
@@ -176,7 +194,8 @@ inline Index History::best(std::string_view column, bool higher_is_better) const
   *this = std::move(taken);
 }
 
-[[gnu::cold]] inline std::string History::text(Index last) const {
+template <class Lazy>
+[[gnu::cold]] std::string History::text(Index last) const {
   const auto all = static_cast<std::size_t>(rows());
   const std::size_t shown = last < rows() ? static_cast<std::size_t>(last < 0 ? 0 : last) : all;
   std::vector<std::string> lines;  // of the table so far, column by column

@@ -36,7 +36,8 @@ enum class Progress { automatic, bar, lines, quiet };
 
 namespace detail {
 /// A clock that never goes back; seconds since some moment.
-inline double monotonic_seconds() {
+template <class Lazy = void>
+double monotonic_seconds() {
   struct timespec now {};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
@@ -62,6 +63,7 @@ struct EpochSummary {
 class ProgressBar {
  public:
   /// Throws Error when there is no stream, or the width is negative.
+  template <class Lazy = void>
   explicit ProgressBar(ProgressOptions options = {});
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -69,12 +71,14 @@ class ProgressBar {
   ~ProgressBar() { end(); }
 
   /// A run of that many epochs, of that many batches each. Throws Error for a negative number.
+  template <class Lazy = void>
   void begin(Index epochs, Index batches);
 
   /// After a batch: its position, its number of rows, and what to show (most often the losses). A run may begin in the
   /// middle, when it is resumed. The bar is drawn at most ten times a second; other calls only read the clock. The rate
   /// is that of training since the run began, what comes between the epochs left out; ETA is the time to the end of the
   /// run at its pace so far, all included. Throws Error for an epoch or batch that `begin` does not know.
+  template <class Lazy = void>
   void step(Index epoch, Index batch, Index rows, std::span<const Named<double>> values) {
     if (epoch < 0 || epoch >= epochs_ || batch < 0 || batch >= batches_) refuse(epoch, batch);
     if (mode_ != Progress::bar) return;
@@ -86,9 +90,11 @@ class ProgressBar {
 
   /// After an epoch: its line, which replaces the bar when the run ends, or at once with `keep_epochs`. Throws Error for an
   /// epoch that `begin` does not know.
+  template <class Lazy = void>
   void epoch(const EpochSummary& summary);
 
   /// After the run, or when it is given up.
+  template <class Lazy = void>
   void end() noexcept {
     if (!open_ && kept_.empty()) return;
     if (open_) std::fputs(kept_.empty() ? "\n" : "\r\x1b[K", options_.stream);
@@ -105,17 +111,22 @@ class ProgressBar {
   static constexpr double refresh = 0.1;  // seconds
   static constexpr Index cells = 16;      // of the bar
 
+  template <class Lazy = void>
   [[noreturn, gnu::cold]] void refuse(Index epoch, Index batch) const {
     fail("ProgressBar: epoch ", epoch, ", batch ", batch, " of a run of ", epochs_, " epochs of ", batches_,
          " batches; both count from 0, and begin() tells how many there are");
   }
   /// Columns that a line may take; 0 is any number.
+  template <class Lazy = void>
   Index width() const;
   /// Batches before this one in the whole run; a double, as a run without an end may have 2^63 - 1 epochs.
+  template <class Lazy = void>
   double position(Index epoch, Index batch) const {
     return static_cast<double>(epoch) * static_cast<double>(batches_) + static_cast<double>(batch);
   }
+  template <class Lazy = void>
   void draw(Index epoch, Index batch, std::span<const Named<double>> values, double now);
+  template <class Lazy = void>
   void write(const std::string& text) const {
     std::fwrite(text.data(), 1, text.size(), options_.stream);
     std::fflush(options_.stream);
@@ -139,7 +150,8 @@ class ProgressBar {
 namespace detail {
 
 /// `950`, `1.2k`, `34k`, `5.6M`: a rate.
-[[gnu::cold]] inline void append_rate(std::string& out, double x) {
+template <class Lazy = void>
+[[gnu::cold]] void append_rate(std::string& out, double x) {
   std::size_t unit = 0;
   for (; unit < 4 && x >= 999.5; ++unit) x /= 1000;
   append_fixed(out, x, unit > 0 && x < 9.95 ? 1 : 0);
@@ -147,7 +159,8 @@ namespace detail {
 }
 
 /// `4s`, `2m05s`, `1h03m`, `3d04h`: how long something will take.
-[[gnu::cold]] inline void append_duration(std::string& out, double seconds) {
+template <class Lazy = void>
+[[gnu::cold]] void append_duration(std::string& out, double seconds) {
   if (!(seconds < 1e9)) {
     out += '?';
     return;
@@ -165,7 +178,8 @@ namespace detail {
 }
 
 /// ` [======>         ]` after `done` of `all` steps.
-[[gnu::cold]] inline void append_bar(std::string& out, Index done, Index all, Index cells) {
+template <class Lazy = void>
+[[gnu::cold]] void append_bar(std::string& out, Index done, Index all, Index cells) {
   const double part = static_cast<double>(done) / static_cast<double>(all);
   const auto full = static_cast<Index>(part * static_cast<double>(cells));
   out.append(" [");
@@ -174,7 +188,8 @@ namespace detail {
 }
 
 /// ` 3/30`, from a position that counts from 0.
-[[gnu::cold]] inline void append_position(std::string& out, Index position, Index count) {
+template <class Lazy = void>
+[[gnu::cold]] void append_position(std::string& out, Index position, Index count) {
   Index digits = 1;
   for (Index n = count; n >= 10; n /= 10) ++digits;
   append_whole(out, position + 1, digits);
@@ -182,7 +197,8 @@ namespace detail {
   append_whole(out, count);
 }
 
-[[gnu::cold]] inline void append_value(std::string& out, const Named<double>& item) {
+template <class Lazy = void>
+[[gnu::cold]] void append_value(std::string& out, const Named<double>& item) {
   append_printable(out, item.name);
   out += ' ';
   append_short(out, item.value);
@@ -190,7 +206,8 @@ namespace detail {
 
 }  // namespace detail
 
-[[gnu::cold]] inline ProgressBar::ProgressBar(ProgressOptions options) : options_(options), mode_(options.mode) {
+template <class Lazy>
+[[gnu::cold]] ProgressBar::ProgressBar(ProgressOptions options) : options_(options), mode_(options.mode) {
   if (options_.width < 0) fail("ProgressBar: the width is ", options_.width, " columns; it must not be negative");
   if (mode_ == Progress::quiet) return;
   if (!options_.stream) fail("ProgressBar: the stream is null; only a quiet one needs none");
@@ -201,7 +218,8 @@ namespace detail {
   mode_ = terminal_ && !(kind && std::string_view(kind) == "dumb") ? Progress::bar : Progress::lines;
 }
 
-inline void ProgressBar::begin(Index epochs, Index batches) {
+template <class Lazy>
+void ProgressBar::begin(Index epochs, Index batches) {
   if (epochs < 0 || batches < 0)
     fail("ProgressBar: a run of ", epochs, " epochs of ", batches, " batches; neither must be negative");
   end();
@@ -213,14 +231,16 @@ inline void ProgressBar::begin(Index epochs, Index batches) {
   if (mode_ == Progress::bar) began_ = turned_ = last_ = next_ = options_.clock();
 }
 
-inline Index ProgressBar::width() const {
+template <class Lazy>
+Index ProgressBar::width() const {
   if (options_.width > 0) return options_.width;
   struct winsize size {};
   if (terminal_ && ::ioctl(::fileno(options_.stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
   return mode_ == Progress::bar ? 80 : 0;
 }
 
-[[gnu::cold]] inline void ProgressBar::draw(Index epoch, Index batch, std::span<const Named<double>> values,
+template <class Lazy>
+[[gnu::cold]] void ProgressBar::draw(Index epoch, Index batch, std::span<const Named<double>> values,
                                             double now) {
   next_ = now + refresh;
   std::string line = "\repoch ";
@@ -271,7 +291,8 @@ inline Index ProgressBar::width() const {
   write(line);
 }
 
-[[gnu::cold]] inline void ProgressBar::epoch(const EpochSummary& summary) {
+template <class Lazy>
+[[gnu::cold]] void ProgressBar::epoch(const EpochSummary& summary) {
   if (summary.epoch < 0 || summary.epoch >= epochs_) refuse(summary.epoch, 0);
   if (mode_ == Progress::quiet) return;
   // Unlike the bar this line is a record: what does not fit into the width goes on below, set in.

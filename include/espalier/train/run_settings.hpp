@@ -44,7 +44,8 @@ struct RunSettings {
 namespace detail {
 
 /// Throws Error for options that make no sense, whatever the model.
-[[gnu::cold]] inline void check_options(const TrainerOptions& o) {
+template <class Lazy = void>
+[[gnu::cold]] void check_options(const TrainerOptions& o) {
   if (o.epochs < 1) fail("Trainer: epochs is ", o.epochs, "; it must be at least 1");
   if (o.batch < 1) fail("Trainer: batch is ", o.batch, "; it must be at least 1");
   if (!(o.clip_norm > 0)) fail("Trainer: clip_norm is ", o.clip_norm, "; it must be above 0");
@@ -57,7 +58,8 @@ namespace detail {
 }
 
 /// Throws Error unless the monitor is one of the run's measures, or none.
-[[gnu::cold]] inline void check_monitor(const std::string& monitor, const std::vector<std::string>& measures) {
+template <class Lazy = void>
+[[gnu::cold]] void check_monitor(const std::string& monitor, const std::vector<std::string>& measures) {
   if (monitor.empty() || std::find(measures.begin(), measures.end(), monitor) != measures.end()) return;
   const std::span<const std::string> some(measures.data(), std::min<std::size_t>(measures.size(), 20));
   fail("Trainer: monitor is '", monitor, "', which is no loss or metric of this run; it can be: ",

@@ -15,7 +15,8 @@
 namespace espalier::inline ESPALIER_ABI::detail {
 
 /// The width of a text in a sans-serif font of this size, in pixels, rather too large than too small.
-inline double text_pixels(std::string_view text, double size) {
+template <class Lazy = void>
+double text_pixels(std::string_view text, double size) {
   double em = 0;
   while (!text.empty()) {
     const CodePoint c = code_point(text);
@@ -32,7 +33,8 @@ inline double text_pixels(std::string_view text, double size) {
 }
 
 /// Cut to `most` pixels, then with an ellipsis at its end.
-inline std::string cut_text(std::string_view text, double most, double size) {
+template <class Lazy = void>
+std::string cut_text(std::string_view text, double most, double size) {
   if (text_pixels(text, size) <= most) return std::string(text);
   std::size_t end = 0;
   while (end < text.size()) {
@@ -44,7 +46,8 @@ inline std::string cut_text(std::string_view text, double most, double size) {
 }
 
 /// As content of an XML element or attribute; characters that XML cannot hold are U+FFFD.
-inline std::string xml_text(std::string_view text) {
+template <class Lazy = void>
+std::string xml_text(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const CodePoint c = code_point(text);
@@ -78,7 +81,8 @@ inline std::string xml_text(std::string_view text) {
 }
 
 /// A coordinate in pixels: two decimals at most, without zeros at the end.
-inline std::string pixels(double x) {
+template <class Lazy = void>
+std::string pixels(double x) {
   std::string text = fixed_number(x, 2);
   text.erase(text.find_last_not_of('0') + 1);
   if (text.back() == '.') text.pop_back();
@@ -91,7 +95,8 @@ struct Pixel {
 
 /// A stretch of points as path data. Where many share a column of pixels, the first, lowest, highest and last look alike
 /// (Jugel et al., M4, VLDB 2014), so a million points make no larger picture than a thousand.
-inline void append_path(std::string& path, std::span<const Pixel> points) {
+template <class Lazy = void>
+void append_path(std::string& path, std::span<const Pixel> points) {
   bool first = true;
   const auto put = [&](const Pixel& p) {
     path += (first ? (path.empty() ? "M" : " M") : " ") + pixels(p.x) + ' ' + pixels(p.y);

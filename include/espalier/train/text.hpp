@@ -15,7 +15,8 @@ struct CodePoint {
   char32_t value = 0xFFFD;
   std::size_t bytes = 1;
 };
-[[gnu::cold]] inline CodePoint code_point(std::string_view text) {
+template <class Lazy = void>
+[[gnu::cold]] CodePoint code_point(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
   if (lead < 0x80) return {lead, 1};
@@ -33,7 +34,8 @@ struct CodePoint {
 }
 
 /// Columns that a character takes in a terminal, roughly: 2 for East Asian scripts and emoji, 0 for what combines.
-[[gnu::cold]] inline Index display_width(char32_t c) {
+template <class Lazy = void>
+[[gnu::cold]] Index display_width(char32_t c) {
   const auto within = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
   if (c < 0x300) return 1;
   if (within(0x300, 0x36F) || within(0x200B, 0x200F) || within(0xFE00, 0xFE0F) || within(0x20D0, 0x20FF)) return 0;
@@ -42,7 +44,8 @@ struct CodePoint {
                     within(0xFFE0, 0xFFE6) || within(0x1F300, 0x1FAFF) || within(0x20000, 0x3FFFD);
   return wide ? 2 : 1;
 }
-[[gnu::cold]] inline Index display_width(std::string_view text) {
+template <class Lazy = void>
+[[gnu::cold]] Index display_width(std::string_view text) {
   Index width = 0;
   while (!text.empty()) {
     const CodePoint c = code_point(text);
@@ -53,7 +56,8 @@ struct CodePoint {
 }
 
 /// The longest beginning of a text that is at most `width` columns wide.
-[[gnu::cold]] inline std::string_view display_prefix(std::string_view text, Index width) {
+template <class Lazy = void>
+[[gnu::cold]] std::string_view display_prefix(std::string_view text, Index width) {
   std::size_t size = 0;
   while (size < text.size()) {
     const CodePoint c = code_point(text.substr(size));
@@ -70,7 +74,8 @@ inline bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) 
 // What follows appends: in strings added together the compiler would see a destructor after every step.
 
 /// With `?` for every control character and byte that is no UTF-8: a name must not steer the terminal.
-[[gnu::cold]] inline void append_printable(std::string& out, std::string_view text) {
+template <class Lazy = void>
+[[gnu::cold]] void append_printable(std::string& out, std::string_view text) {
   while (!text.empty()) {
     const CodePoint c = code_point(text);
     if (is_control(c.value) || (c.value == 0xFFFD && c.bytes == 1))
@@ -82,14 +87,16 @@ inline bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) 
 }
 
 /// `text` at the right end of `width` columns.
-[[gnu::cold]] inline void append_right(std::string& out, std::string_view text, Index width) {
+template <class Lazy = void>
+[[gnu::cold]] void append_right(std::string& out, std::string_view text, Index width) {
   const Index spaces = width - display_width(text);
   if (spaces > 0) out.append(static_cast<std::size_t>(spaces), ' ');
   out.append(text);
 }
 
 /// A whole number, at the right end of `width` columns.
-[[gnu::cold]] inline void append_whole(std::string& out, Index n, Index width = 0, char before = ' ') {
+template <class Lazy = void>
+[[gnu::cold]] void append_whole(std::string& out, Index n, Index width = 0, char before = ' ') {
   char digits[24];
   const Index size = std::to_chars(digits, digits + sizeof digits, n).ptr - digits;
   if (width > size) out.append(static_cast<std::size_t>(width - size), before);
@@ -97,7 +104,8 @@ inline bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) 
 }
 
 /// The number with a fixed number of decimals, which are kept: `1.50`; never `-0.00`.
-[[gnu::cold]] inline void append_fixed(std::string& out, double x, int decimals) {
+template <class Lazy = void>
+[[gnu::cold]] void append_fixed(std::string& out, double x, int decimals) {
   char digits[400];  // 309 before the point, and the decimals
   const char* end = std::to_chars(digits, digits + sizeof digits, x, std::chars_format::fixed, decimals).ptr;
   const std::string_view text(digits, static_cast<std::size_t>(end - digits));
@@ -106,7 +114,8 @@ inline bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) 
 }
 
 /// Four significant digits, without zeros at the end: `0.3102`, `12.5`, `1e-5`; whole numbers below a million in full.
-[[gnu::cold]] inline void append_short(std::string& out, double x) {
+template <class Lazy = void>
+[[gnu::cold]] void append_short(std::string& out, double x) {
   const double size = x < 0 ? -x : x;
   if (size < 1e6 && (size >= 1e4 || x == static_cast<double>(static_cast<Index>(x)))) return append_fixed(out, x, 0);
   char digits[32];
@@ -122,17 +131,20 @@ inline bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) 
 }
 
 /// The fewest digits that are read back as the same number.
-[[gnu::cold]] inline void append_exact(std::string& out, double x) {
+template <class Lazy = void>
+[[gnu::cold]] void append_exact(std::string& out, double x) {
   char digits[32];
   out.append(digits, std::to_chars(digits, digits + sizeof digits, x).ptr);
 }
 
-inline std::string fixed_number(double x, int decimals) {
+template <class Lazy = void>
+std::string fixed_number(double x, int decimals) {
   std::string text;
   append_fixed(text, x, decimals);
   return text;
 }
-inline std::string short_number(double x) {
+template <class Lazy = void>
+std::string short_number(double x) {
   std::string text;
   append_short(text, x);
   return text;

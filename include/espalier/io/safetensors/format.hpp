@@ -50,6 +50,7 @@ class Metadata {
     bool operator==(const Entry&) const = default;
   };
   Metadata() = default;
+  template <class Lazy = void>
   Metadata(std::initializer_list<Entry> entries) {
     for (const Entry& entry : entries) set(entry.key, entry.value);
   }
@@ -59,11 +60,13 @@ class Metadata {
   auto begin() const { return entries_.begin(); }
   auto end() const { return entries_.end(); }
   /// The text of a key; null when there is none.
+  template <class Lazy = void>
   const std::string* find(std::string_view key) const {
     const auto at = std::lower_bound(begin(), end(), key, [](const Entry& e, std::string_view k) { return e.key < k; });
     return at != end() && at->key == key ? &at->value : nullptr;
   }
   /// Adds a text, or puts it in the place of the key's old one.
+  template <class Lazy = void>
   void set(std::string_view key, std::string_view value) {
     std::size_t at = entries_.size();  // mostly they come in order
     while (at > 0 && key < entries_[at - 1].key) --at;
@@ -94,18 +97,21 @@ inline constexpr std::uint64_t largest_header = 100'000'000;  // as in the refer
 inline constexpr std::size_t most_tensors = 1'000'000, most_metadata = 65'536;
 inline constexpr Index largest_axis = Index{1} << 48;
 
-inline std::string library_version() {
+template <class Lazy = void>
+std::string library_version() {
   return join(ESPALIER_VERSION_MAJOR, '.', ESPALIER_VERSION_MINOR, '.', ESPALIER_VERSION_PATCH);
 }
 
-inline bool is_reserved(std::string_view key) {
+template <class Lazy = void>
+bool is_reserved(std::string_view key) {
   for (std::string_view reserved : reserved_keys)
     if (key == reserved) return true;
   return false;
 }
 
 /// Why `name` may not name a tensor; empty when it may. Names end up in messages, tables and paths of other programs.
-inline std::string_view name_fault(std::string_view name) {
+template <class Lazy = void>
+std::string_view name_fault(std::string_view name) {
   if (name == metadata_name) return "the name is reserved";
   if (name.size() > 512) return "the name has more than 512 bytes";
   if (name.starts_with('/')) return "the name starts with '/'";
@@ -116,7 +122,8 @@ inline std::string_view name_fault(std::string_view name) {
 }
 
 /// Bytes of a tensor, -1 beyond 2^63 - 1. Axes of size 0 are left out of that check, so no part of the shape overflows.
-inline std::int64_t tensor_bytes(Dtype dtype, const Shape& shape) {
+template <class Lazy = void>
+std::int64_t tensor_bytes(Dtype dtype, const Shape& shape) {
   std::int64_t bytes = dtype_size(dtype);
   bool empty = false;
   for (Index size : shape) {
@@ -129,10 +136,12 @@ inline std::int64_t tensor_bytes(Dtype dtype, const Shape& shape) {
 using RecordLess = bool(const TensorRecord*, const TensorRecord*);
 inline bool name_less(const TensorRecord* a, const TensorRecord* b) { return a->name < b->name; }
 /// The order of the file: large elements first, so that all data is aligned, then by name.
-inline bool file_less(const TensorRecord* a, const TensorRecord* b) {
+template <class Lazy = void>
+bool file_less(const TensorRecord* a, const TensorRecord* b) {
   return a->dtype != b->dtype ? a->dtype > b->dtype : a->name < b->name;
 }
-inline std::vector<const TensorRecord*> sorted(std::span<const TensorRecord> records, RecordLess* less) {
+template <class Lazy = void>
+std::vector<const TensorRecord*> sorted(std::span<const TensorRecord> records, RecordLess* less) {
   std::vector<const TensorRecord*> order;
   order.reserve(records.size());
   const auto at = [&](Index i) { return &records[static_cast<std::size_t>(i)]; };
@@ -143,7 +152,8 @@ inline std::vector<const TensorRecord*> sorted(std::span<const TensorRecord> rec
 }  // namespace detail
 
 /// Hash of names, dtypes and shapes, whatever the order of the records. Models of equal shapes but other names differ.
-inline std::uint64_t schema_hash(std::span<const TensorRecord> records) {
+template <class Lazy = void>
+std::uint64_t schema_hash(std::span<const TensorRecord> records) {
   std::uint64_t hash = fnv1a("");
   for (const TensorRecord* r : detail::sorted(records, detail::name_less))
     hash = fnv1a(join(std::string_view(r->name), '\n', dtype_name(r->dtype), '\n', r->shape, '\n'), hash);
@@ -153,14 +163,16 @@ inline std::uint64_t schema_hash(std::span<const TensorRecord> records) {
 namespace detail {
 
 /// Position of the first byte that no bool can have; the size when there is none.
-inline std::size_t bool_prefix(std::span<const std::byte> bytes) {
+template <class Lazy = void>
+std::size_t bool_prefix(std::span<const std::byte> bytes) {
   std::size_t at = 0;
   while (at < bytes.size() && bytes[at] <= std::byte{1}) ++at;
   return at;
 }
 
 /// Throws Error unless the records and the metadata can be written and read back.
-inline void check_writable(std::span<const TensorRecord> records, const Metadata& metadata) {
+template <class Lazy = void>
+void check_writable(std::span<const TensorRecord> records, const Metadata& metadata) {
   constexpr std::string_view op = "write_safetensors: ";
   if (records.size() > most_tensors) fail(op, records.size(), " tensors; at most ", most_tensors, " are possible");
   if (metadata.size() > most_metadata - std::size(reserved_keys))
@@ -192,7 +204,8 @@ inline void check_writable(std::span<const TensorRecord> records, const Metadata
 }
 
 /// The file's first eight bytes.
-inline std::string size_field(std::uint64_t header_size) {
+template <class Lazy = void>
+std::string size_field(std::uint64_t header_size) {
   std::string field(8, '\0');
   for (char& byte : field) {
     byte = static_cast<char>(header_size & 255u);
@@ -202,7 +215,8 @@ inline std::string size_field(std::uint64_t header_size) {
 }
 
 /// N and the padded JSON for records in file order.
-inline std::string make_header(std::span<const TensorRecord> records, std::span<const TensorRecord* const> order,
+template <class Lazy = void>
+std::string make_header(std::span<const TensorRecord> records, std::span<const TensorRecord* const> order,
                                const Metadata& metadata, bool checksums) {
   std::string json = "{";
   if (checksums || !metadata.empty()) json += "\"__metadata__\":{";

@@ -24,6 +24,7 @@ namespace detail {
 
 /// What a header says, checked in full against the size of its file, without an allocation that its text could inflate:
 /// an entry is smaller than the shortest text that makes one, and numbers of entries are limited.
+template <class Lazy = void>
 class SafetensorsHeader {
  public:
   struct Entry {
@@ -271,7 +272,7 @@ class SafetensorsHeader {
   std::string text_;
   const std::string& file_;
   bool checked_, has_metadata_ = false;
-  JsonScanner scan_;
+  JsonScanner<> scan_;
   std::vector<Entry> entries_;
   std::vector<Pair> pairs_;
 };

@@ -33,6 +33,7 @@ class Nnls {
   /// Writes the minimiser to `z` [m]. `gram` is A [m, m] with a unit diagonal; `linear` is b [m], where an infinite b_j
   /// keeps z_j at 0; `square` is y'y. Sizes and finite numbers are the caller's care. When no X and y have these inner
   /// products, beyond rounding, the ridge grows until it makes up for that, and the residual tells what it cost.
+  template <class Lazy = void>
   NnlsResult solve(GramianView gram, std::span<const double> linear, double square, std::span<double> z) {
     NnlsResult result;
     square_ = square;
@@ -54,6 +55,7 @@ class Nnls {
   double* factor(Index row) { return factor_.data() + row * size_; }
 
   /// Adds variables until none wants to grow, or until 10 a variable were tried. False when the ridge is too small.
+  template <class Lazy = void>
   bool grow_support(NnlsResult& result) {
     const int limit = result.iterations + 10 * static_cast<int>(size_);
     for (Index entering = most_negative(); entering >= 0 && result.iterations < limit; entering = most_negative()) {
@@ -76,6 +78,7 @@ class Nnls {
   }
 
   /// Takes the ridge out of the solution: Newton steps with the factor at hand, as long as they help.
+  template <class Lazy = void>
   void refine() {
     for (double before = residual(); before > 2 * rounding_ * unit_;) {
       for (Index t = 0; t < count_; ++t)
@@ -98,12 +101,14 @@ class Nnls {
     }
   }
 
+  template <class Lazy = void>
   double residual() {
     double worst = 0;
     for (Index j = 0; j < size_; ++j) worst = std::max(worst, z_[j] > 0 ? std::abs(at(slope_, j)) : -at(slope_, j));
     return worst;
   }
 
+  template <class Lazy = void>
   void start(GramianView gram, std::span<const double> linear, std::span<double> z) {
     size_ = gram.tasks;
     gram_ = gram.values.data();
@@ -125,6 +130,7 @@ class Nnls {
   }
 
   /// The variable at zero whose slope is the most negative, beyond what rounding explains; -1 without one.
+  template <class Lazy = void>
   Index most_negative() {
     double total = unit_;
     for (Index t = 0; t < count_; ++t) total += z_[support(t)];
@@ -141,6 +147,7 @@ class Nnls {
   /// Extends the Cholesky factor L of A + ridge over the support, and the image -L^-1 b, by variable j. False when the
   /// ridge is too small: by its pivot, A is indefinite, or the image, whose square is the part of y'y that the support
   /// explains, is longer than y.
+  template <class Lazy = void>
   bool append(Index j) {
     double* row = factor(count_);
     const double* a = gram_ + j * size_;
@@ -154,6 +161,7 @@ class Nnls {
   }
 
   /// Takes the variable at `place` of the support out of it; the factor's later rows are computed again.
+  template <class Lazy = void>
   bool remove(Index place) {
     const Index end = count_;
     for (count_ = place; count_ < end - 1;)
@@ -162,6 +170,7 @@ class Nnls {
   }
 
   /// step_ = L'^-1 y.
+  template <class Lazy = void>
   void solve_factor(const double* y) {
     if (y != step_.data()) std::copy_n(y, count_, step_.data());
     for (Index t = count_ - 1; t >= 0; --t) {
@@ -173,6 +182,7 @@ class Nnls {
 
   /// Moves z to step_, the minimiser over the support, and returns 0; or only up to the first variable that reaches
   /// zero, and returns one more than its place.
+  template <class Lazy = void>
   Index advance() {
     double share = 1;
     Index leaving = -1;
@@ -194,6 +204,7 @@ class Nnls {
   }
 
   /// r = Az + b, four columns at a time.
+  template <class Lazy = void>
   void update_slope() {
     double* r = slope_.data();
     std::copy_n(linear_, size_, r);
