@@ -11,7 +11,8 @@ template <class Engine, class Direct>
 void engine_line(bench::Report& report, const char* name, const Engine& engine, const Direct& direct) {
   if (!report.wants(name)) return;
   double log_engine = 0, log_direct = 0, count = 0;
-  for (const bench::GemmShape& s : bench::gemm_groups()[1].shapes) {
+  const std::vector<bench::GemmGroup> groups = bench::gemm_groups();
+  for (const bench::GemmShape& s : groups[1].shapes) {
     const std::vector<float> a(static_cast<std::size_t>(s.m * s.k), 0.5f), b(static_cast<std::size_t>(s.k * s.n), 0.25f);
     std::vector<float> c(static_cast<std::size_t>(s.m * s.n));
     if (!engine(s.m, s.n, s.k, a.data(), b.data(), c.data())) return void(std::printf("%-16s is not measured: it is not installed\n", name));

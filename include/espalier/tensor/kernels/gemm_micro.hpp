@@ -143,9 +143,8 @@ struct TileColumn {
   }
 };
 
-/// All rows of a panel: full tiles, then what is left over.
 template <int Vectors, int Rows, int Bytes, class T>
-void tiles(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
+ESPALIER_INLINE void tiles_of_at_most(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
   constexpr bool full = Rows == RegisterTile<T, Bytes>::rows;
   if (rows >= Rows) {
     const Index count = full ? rows / Rows : 1;
@@ -155,8 +154,13 @@ void tiles(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
     c += count * Rows * run.ldc;
   }
   if constexpr (Rows > 1) {
-    if (rows > 0) tiles<Vectors, RegisterTile<T, Bytes>::fewer(Rows), Bytes>(rows, a, b, c, run);
+    if (rows > 0) tiles_of_at_most<Vectors, RegisterTile<T, Bytes>::fewer(Rows), Bytes>(rows, a, b, c, run);
   }
+}
+/// All rows of a panel: full tiles, then what is left over.
+template <int Vectors, int Rows, int Bytes, class T>
+void tiles(Index rows, const T* a, const T* b, T* c, const TileRun<T>& run) {
+  tiles_of_at_most<Vectors, Rows, Bytes>(rows, a, b, c, run);
 }
 
 /// Sums pairs of lanes of a, then of b: in each group of `Group` lanes, the i-th of the first half with the i-th of the

@@ -66,45 +66,61 @@ namespace detail {
 
 inline constexpr Index column_rows = 64, column_most = 64 * column_rows;
 
+/// Four vectors of columns side by side, so that every line of the cache is read once and whole, then one by one.
 struct ColumnSums {
   template <int Bytes, class T, class Sum>
   ESPALIER_INLINE static void run(Index m, Index n, Sum* y, const T* x) {
+    constexpr Index width = pack<T, Bytes>::size;
+    Index j = 0;
+    for (; j + 4 * width <= n; j += 4 * width) strip<4, Bytes>(m, n, 4 * width, y + j, x + j);
+    for (; j < n; j += width) strip<1, Bytes>(m, n, std::min(width, n - j), y + j, x + j);
+  }
+
+ private:
+  template <int Vectors, int Bytes, class T, class Sum>
+  ESPALIER_INLINE static void strip(Index m, Index n, Index columns, Sum* y, const T* x) {
     using V = pack<T, Bytes>;
-    for (Index j = 0; j < n; j += V::size) {
-      const Index width = std::min<Index>(V::size, n - j);
-      const bool whole = width == V::size;
-      const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, width); };
-      V total;
-      double totals[V::size] = {};
-      alignas(64) T lanes[V::size];
-      for (Index i = 0; i < m;) {
-        const Index end = std::min(m, i + column_rows);
-        V s0, s1;
-        for (; i + 2 <= end; i += 2) {
-          const T* p = x + i * n + j;
-          s0 += load(p);
-          s1 += load(p + n);
-        }
-        if (i < end) s0 += load(x + i++ * n + j);
-        total += s0 + s1;
-        if (m > column_most && (i % column_most == 0 || i == m)) {
-          total.store(lanes);
-          for (int k = 0; k < V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
-          total = V();
+    const bool whole = columns == Vectors * V::size;
+    const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, columns); };
+    V total[Vectors];
+    double totals[Vectors * V::size] = {};
+    alignas(64) T lanes[Vectors * V::size];
+    const auto take_down = [&]() __attribute__((always_inline)) {
+      for (int v = 0; v < Vectors; ++v) total[v].store(lanes + v * V::size);
+      for (int k = 0; k < Vectors * V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
+      for (int v = 0; v < Vectors; ++v) total[v] = V();
+    };
+    for (Index i = 0; i < m;) {
+      const Index end = std::min(m, i + column_rows);
+      V s0[Vectors], s1[Vectors];
+      for (; i + 2 <= end; i += 2) {
+        const T* p = x + i * n;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+          s0[v] += load(p + v * V::size);
+          s1[v] += load(p + n + v * V::size);
         }
       }
-      if constexpr (std::is_same_v<Sum, T>) {
-        if (m <= column_most) {
-          if (whole) (V::load(y + j) + total).store(y + j);
-          else (V::load(y + j, width) + total).store(y + j, width);
-          continue;
-        }
-      } else if (m <= column_most) {
-        total.store(lanes);
-        for (int k = 0; k < V::size; ++k) totals[k] = static_cast<double>(lanes[k]);
+      if (i < end) {
+        const T* p = x + i++ * n;
+        for (int v = 0; v < Vectors; ++v) s0[v] += load(p + v * V::size);
       }
-      for (Index k = 0; k < width; ++k) y[j + k] += static_cast<Sum>(totals[k]);
+      for (int v = 0; v < Vectors; ++v) total[v] += s0[v] + s1[v];
+      if (m > column_most && (i % column_most == 0 || i == m)) take_down();
     }
+    if constexpr (std::is_same_v<Sum, T>) {
+      if (m <= column_most) {
+        for (int v = 0; v < Vectors; ++v) {
+          T* const to = y + v * V::size;
+          if (whole) (V::load(to) + total[v]).store(to);
+          else (V::load(to, columns) + total[v]).store(to, columns);
+        }
+        return;
+      }
+    } else if (m <= column_most) {
+      take_down();
+    }
+    for (Index k = 0; k < columns; ++k) y[k] += static_cast<Sum>(totals[k]);
   }
 };
 
@@ -159,12 +175,33 @@ void add_sum_to(const Shape& shape, const T* x, const Shape& out, T* y) {
   for (std::size_t i = 0; i < sums.size(); ++i) y[i] += static_cast<T>(sums[i]);
 }
 
+namespace detail {
+struct Largest {
+  template <int Bytes, class T>
+  ESPALIER_INLINE static T run(Index n, const T* x) {
+    using V = pack<T, Bytes>;
+    const auto larger = [](const V& v, const V& best) __attribute__((always_inline)) { return select(is_nan(v) | (v > best), v, best); };
+    if (n < V::size) {  // the first element in the lanes that are not there
+      alignas(64) T lanes[V::size];
+      for (int i = 0; i < V::size; ++i) lanes[i] = x[i < n ? i : 0];
+      return max(V::load(lanes));
+    }
+    V even = V::load(x), odd = V::load(x + n - V::size);  // the tail, some of it twice
+    Index i = V::size;
+    for (; i + 2 * V::size <= n; i += 2 * V::size) {
+      even = larger(V::load(x + i), even);
+      odd = larger(V::load(x + i + V::size), odd);
+    }
+    if (i + V::size <= n) even = larger(V::load(x + i), even);
+    return max(larger(even, odd));
+  }
+};
+}  // namespace detail
+
 /// The largest of n >= 1 elements; NaN when one is NaN.
 template <class T>
 T max(Index n, const T* x) {
-  T best = x[0];
-  for (Index i = 1; i < n; ++i) best = (x[i] > best || x[i] != x[i]) && best == best ? x[i] : best;
-  return best;
+  return dispatch<detail::Largest>(n, x);
 }
 
 }  // namespace espalier::inline ESPALIER_ABI::kernels
