@@ -276,7 +276,7 @@ class MultiObjective {
   void aggregate(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
     TaskGradients<T> gradients(record_.active);
     {
-      Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
+      Sweep<T> sweep({.retain = options.retain_graph, .separate = true, .products = true}, &gradients);
       for (const auto& part : losses.parts()) start(sweep, losses, part, {});
       sweep.run();
     }

@@ -17,25 +17,35 @@ class TaskGradients final : public LeafSink<T> {
   explicit TaskGradients(std::span<const Index> active) : active_(active) {}
   ~TaskGradients() override {
     for (Entry& e : entries_) e.leaf->slot = -1;
+    for (Thin& t : thin_) t.leaf->slot = -1;
   }
   TaskGradients(const TaskGradients&) = delete;
   TaskGradients& operator=(const TaskGradients&) = delete;
 
   void rows(Leaf<T>& leaf, Tensor<T> value, const Labels& labels) override {
     if (leaf.owner.kind == Owner::Kind::task) return own(leaf, value, labels);
+    if (leaf.slot < -1) thicken(leaf);
     Entry* known = find(leaf);
     if (!known) return insert(leaf, {&leaf, std::move(value), {}, labels});
     if (known->factor.defined()) multiply_out(*known);
     unite(*known, value, labels);
   }
   bool factored(Leaf<T>& leaf, const Tensor<T>& g, const Tensor<T>& x, const Labels& labels) override {
-    if (leaf.owner.kind == Owner::Kind::task || find(leaf)) return false;
+    if (leaf.owner.kind == Owner::Kind::task || leaf.slot != -1) return false;
     insert(leaf, {&leaf, g, x, labels});
+    return true;
+  }
+  bool products(Leaf<T>& leaf, const Tensor<T>& left, const Tensor<T>& right, const Labels& labels) override {
+    if (leaf.owner.kind == Owner::Kind::task || leaf.slot != -1) return false;
+    leaf.slot = -2 - static_cast<Index>(thin_.size());
+    thin_.push_back({&leaf, left, right, labels});
     return true;
   }
 
   /// After the sweep: what a single task reaches and nobody claims as shared is that task's own.
   void settle() {
+    for (std::size_t i = thin_.size(); i-- > 0;)
+      if (thin_[i].leaf->owner.kind == Owner::Kind::unknown && thin_[i].labels.count() == 1) thicken(*thin_[i].leaf);
     const auto done = [&](Entry& e) {
       if (e.leaf->owner.kind != Owner::Kind::unknown || e.labels.count() > 1) return false;
       if (e.factor.defined()) multiply_out(e);
@@ -60,6 +70,10 @@ class TaskGradients final : public LeafSink<T> {
         add_dense(e, out);
       }
     }
+    for (const Thin& t : thin_)
+      multiply_adds_ += product_gramian(t.left, t.right, t.labels, [&](Index k, Index l, double v) {
+        add(out, t.labels[k].task, t.labels[l].task, v);
+      }) + static_cast<double>(t.left.size() * t.right.shape()[1]);
     const Index m = static_cast<Index>(active_.size());
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j < i; ++j) at(out, i, j) = at(out, j, i);
@@ -70,6 +84,17 @@ class TaskGradients final : public LeafSink<T> {
 
   /// Adds sum_i weights[i] J_i to the gradients of everything shared.
   void combine(std::span<const double> weights) {
+    for (const Thin& t : thin_) {
+      const Index columns = t.left.shape()[0], out = t.left.shape()[1], in = t.right.shape()[1];
+      Tensor<T> weighted = Tensor<T>::zeros({columns, in});
+      for (const Label& label : t.labels) {
+        const pack<T> w(static_cast<T>(weights[static_cast<std::size_t>(row(label.task))]));
+        kernels::map((label.end - label.begin) * in, weighted.raw() + label.begin * in, [&w](const auto& v) { return w * v; },
+                     t.right.data() + label.begin * in);
+      }
+      const bool accumulate = t.leaf->open_grad({});
+      kernels::gemm<T>(out, in, columns, {t.left.data(), 1, out}, {weighted.data(), in, 1}, t.leaf->grad_view().raw(), in, accumulate);
+    }
     for (Entry& e : entries_) {
       const Index count = e.labels.count(), size = e.value.size() / count;
       Tensor<T> sum = Tensor<T>::empty(e.value.shape().part(1, e.value.rank()));
@@ -101,6 +126,24 @@ class TaskGradients final : public LeafSink<T> {
     Tensor<T> factor;  // X [batch, in] when `value` is G
     Labels labels;
   };
+
+  /// Gradients that are thin products, see LeafSink::products. Their leaves' slot is -2 - (the place in thin_).
+  struct Thin {
+    Leaf<T>* leaf;
+    Tensor<T> left, right;
+    Labels labels;
+  };
+  /// Makes rows of them: something else needs the gradients whole.
+  void thicken(Leaf<T>& leaf) {
+    const auto place = static_cast<std::size_t>(-2 - leaf.slot);
+    const Thin t = thin_[place];
+    thin_[place] = thin_.back();
+    thin_[place].leaf->slot = leaf.slot;
+    thin_.pop_back();
+    const Index out = t.left.shape()[1], in = t.right.shape()[1];
+    insert(leaf, {&leaf, detail::segment_products<T>(out, in, {t.left.data(), 1, out}, t.right.data(), t.labels, leaf.shape), {},
+                  detail::as_rows(t.labels)});
+  }
 
   double& at(std::span<double> m, Index i, Index j) const {
     return m[static_cast<std::size_t>(i) * active_.size() + static_cast<std::size_t>(j)];
@@ -178,6 +221,7 @@ class TaskGradients final : public LeafSink<T> {
 
   std::span<const Index> active_;
   PoolVector<Entry> entries_;
+  PoolVector<Thin> thin_;
   double multiply_adds_ = 0;
 };
 
