@@ -302,6 +302,104 @@ TEST_CASE("the objective's Gramian is J J^T over models", "[fast]") {
   }
 }
 
+// ---- packed heads right above a linear layer: gradients that are thin products -------------------------------------------
+
+namespace {
+
+/// Counts who brings what; the gradients themselves go nowhere.
+struct Counting final : LeafSink<double> {
+  int of_rows = 0, of_factors = 0, of_products = 0;
+  void rows(Leaf<double>&, Tensor<double>, const Labels&) override { ++of_rows; }
+  bool factored(Leaf<double>&, const Tensor<double>&, const Tensor<double>&, const Labels&) override { return ++of_factors; }
+  bool products(Leaf<double>&, const Tensor<double>&, const Tensor<double>&, const Labels&) override { return ++of_products; }
+};
+Counting count_of(MultiTaskModel<double>& model, const Tensor<double>& x) {
+  Pass pass{Rng{0}};
+  const Outputs<double> outputs = model(x, pass);
+  Labels labels(outputs.size(), true);
+  for (Index k = 0; k < outputs.size(); ++k) labels.begin()[k] = {k, outputs.place(k).begin, outputs.place(k).end};
+  Counting sink;
+  Sweep<double> sweep({.separate = true, .products = true}, &sink);
+  sweep.start(outputs.block(), Tensor<double>::ones(outputs.block().shape()), labels);
+  sweep.run();
+  clear_gradients(model);
+  return sink;
+}
+
+}  // namespace
+
+TEST_CASE("thin products of tasks give the Gramian and the gradients that rows give", "[fast]") {
+  Rng rng{11};
+  const auto trunk = [](const std::string& path) { return path.starts_with("trunk"); };
+  const auto check = [&](MultiTaskModel<double> model, Index batch) {
+    const Tensor<double> x = Tensor<double>::normal({batch, 6}, rng);
+    for (const std::vector<std::string>& absent : {std::vector<std::string>{}, {"b"}, {"a", "c"}}) {
+      CHECK(model_error(model, x, absent, trunk) < 1e-12);
+      clear_gradients(model);
+      Pass pass{Rng{0}};
+      const Outputs<double> outputs = model(x, pass);
+      MultiObjective<double> objective = objective_of(outputs);
+      const Losses<double> losses = objective(outputs, batch_of(outputs, x, absent).targets);
+      std::vector<bool> shared;
+      for (const auto& p : parameters<double>(model)) shared.push_back(trunk(p.name));
+      const Values expected = upgrad_reference(losses, tensors_of(model), shared);
+      objective.backward(losses);
+      CHECK(gradient_error(model, expected) < 1e-10);
+      for (const auto& p : parameters<double>(model)) CHECK(leaf_of(p.value)->slot == -1);
+    }
+  };
+  const auto heads = [&] {
+    return std::vector<Named<AnyModule<double>>>{{"a", Dense(20, 1, rng)}, {"b", Dense(20, 2, rng)}, {"c", Dense(20, 1, rng)}};
+  };
+  const auto model = [](AnyModule<double> trunk_module, std::vector<Named<AnyModule<double>>> list) {
+    return MultiTaskModel<double>({.trunk = std::move(trunk_module), .heads = std::move(list)});
+  };
+  const Tensor<double> x = Tensor<double>::normal({60, 6}, rng);
+  auto one = model(sequential(Dense(6, 12, rng), Tanh{}, Dense(12, 20, rng)), heads());
+  CHECK(count_of(one, x).of_products == 1);
+  check(one, 60);
+  check(one, 2);  // more columns than pay
+  CHECK(count_of(one, Tensor<double>::normal({2, 6}, rng)).of_products == 0);
+  auto row = model(sequential(Dense(6, 12, rng), Dense(12, 20, rng, {.bias = false}), Dense(20, 20, rng)), heads());
+  CHECK(count_of(row, x).of_products == 3);  // a product's product, down to the input
+  check(row, 60);
+  auto bent = model(sequential(Dense(6, 12, rng), ReLU{}, Dense(12, 20, rng), ReLU{}), heads());
+  CHECK(count_of(bent, x).of_products == 0);  // multiplied out at the first activation
+  CHECK(count_of(bent, x).of_factors == 2);
+  check(bent, 60);
+  const Dense tied(20, 20, rng);
+  check(model(sequential(Dense(6, 20, rng), tied, Tanh{}, tied), heads()), 60);  // brought as products, then as rows
+  check(model(sequential(Dense(6, 20, rng), tied, tied), heads()), 60);          // twice as products
+  auto mixed = heads();  // a head of its own brings the shared value a second cotangent
+  mixed[1].value = sequential(Dense(20, 3, rng), Tanh{}, Dense(3, 2, rng));
+  check(model(sequential(Dense(6, 12, rng), Tanh{}, Dense(12, 20, rng)), mixed), 60);
+}
+
+TEST_CASE("thin products of a single task are its own where nobody shares them", "[fast]") {
+  Rng rng{12};
+  const std::vector<Index> active = every_other(3);
+  const auto w = parameter(Tensor<double>::zeros({4, 3})), v = parameter(Tensor<double>::zeros({4, 3}));
+  const Tensor<double> left = Tensor<double>::normal({2, 4}, rng), right = Tensor<double>::normal({2, 3}, rng);
+  TaskGradients<double> gradients(active);
+  const auto labels_to = [](std::initializer_list<Label> list) {
+    Labels labels(static_cast<Index>(list.size()), true);
+    std::copy(list.begin(), list.end(), labels.begin());
+    return labels;
+  };
+  CHECK(gradients.products(*leaf_of(w), left, right, labels_to({{3, 0, 2}})));
+  CHECK(gradients.products(*leaf_of(v), left, right, labels_to({{1, 0, 1}, {5, 1, 2}})));
+  gradients.settle();
+  CHECK(difference(gradient(w), matmul(transpose(left, 0, 1), right)) < 1e-14);
+  CHECK_FALSE(gradient(v).defined());
+  Matrix gramian(9);
+  gradients.gramian(gramian);
+  CHECK(gramian[4] == 0);
+  CHECK(gramian[0] > 0);
+  const Matrix weights{1, 0, 1};
+  gradients.combine(weights);
+  CHECK(difference(gradient(v), matmul(transpose(left, 0, 1), right)) < 1e-14);
+}
+
 // ---- heads -----------------------------------------------------------------------------------------------------------------
 
 namespace {

@@ -82,6 +82,7 @@ struct NodeType {
   void (*finish)(Node<T>&);    // destroys the node's own members
   bool rows_together;          // the rule takes a leading task axis; otherwise the engine loops over the rows
   bool keeps_diagonal;         // the rule takes diagonal labels; otherwise the engine opens them into rows
+  bool takes_products = false;  // the rule takes a diagonal cotangent times a matrix (Sweep::factor) as well
 };
 
 namespace detail {
@@ -168,7 +169,7 @@ class Saved {
 namespace detail {
 
 /// A node with N inputs and what its rule saved: `Rule` has `name`, `vjp(Sweep&, Node&, Cotangent&)` and, where they differ
-/// from the defaults (false), `rows_together` and `keeps_diagonal`.
+/// from the defaults (false), `rows_together`, `keeps_diagonal` and `takes_products`.
 template <class T, class Rule, std::size_t N>
 struct OpNode : Node<T> {
   std::conditional_t<N == 0, PoolVector<Ref<Node<T>>>, std::array<Ref<Node<T>>, N>> ins;
@@ -188,12 +189,16 @@ struct OpNode : Node<T> {
     if constexpr (requires { Rule::keeps_diagonal; }) return bool{Rule::keeps_diagonal};
     else return false;
   }();
+  static constexpr bool takes_products = [] {
+    if constexpr (requires { Rule::takes_products; }) return bool{Rule::takes_products};
+    else return false;
+  }();
   static void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
     static_cast<OpNode&>(node).rule.vjp(sweep, node, g);
   }
   static void release(Node<T>& node) { static_cast<OpNode&>(node).rule.~Rule(); }
   static void finish(Node<T>& node) { static_cast<OpNode&>(node).~OpNode(); }
-  static constexpr NodeType<T> node_type{Rule::name, &vjp, &release, &finish, rows_together, keeps_diagonal};
+  static constexpr NodeType<T> node_type{Rule::name, &vjp, &release, &finish, rows_together, keeps_diagonal, takes_products};
 };
 
 template <class T, class NodeKind, class... Args>

@@ -5,12 +5,16 @@
 // what broadcasting repeated (no rule mentions broadcasting), adds in place where it can, and queues a node when its first
 // cotangent arrives. In a *separate* sweep tasks stay apart: cotangents of equal tasks add, those of different tasks stack,
 // so a node that only head k reaches sees one row and a shared node sees all of them.
+//
+// Where packed heads meet what they share, K rows are K thin products, one a task. A linear layer below needs none of them
+// multiplied out: it may take the two factors (`emit_product`).
 
 #include <algorithm>
 
 #include "espalier/autograd/node.hpp"
 #include "espalier/core/order.hpp"
 #include "espalier/tensor/kernels/elementwise.hpp"
+#include "espalier/tensor/kernels/gemm.hpp"
 #include "espalier/tensor/kernels/reduce.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -35,7 +39,32 @@ struct LeafSink {
     (void)leaf, (void)g, (void)x, (void)labels;
     return false;
   }
+  /// The same where all tasks' gradients are thin products: task k's is left^T right over the rows [begin, end) of its label,
+  /// with left [columns, out] and right [columns, in]. Returns false to get `rows` instead.
+  virtual bool products(Leaf<T>& leaf, const Tensor<T>& left, const Tensor<T>& right, const Labels& labels) {
+    (void)leaf, (void)left, (void)right, (void)labels;
+    return false;
+  }
 };
+
+namespace detail {
+/// One matrix [m, n] for each label: a's columns [begin, end) times b's rows [begin, end). a is [m, columns] by strides.
+template <class T>
+Tensor<T> segment_products(Index m, Index n, kernels::Strided<T> a, const T* b, const Labels& labels, const Shape& shape) {
+  Tensor<T> all = Tensor<T>::empty(Shape{labels.count()} + shape);
+  for (Index k = 0; k < labels.count(); ++k) {
+    const Label& label = labels[k];
+    kernels::gemm<T>(m, n, label.end - label.begin, a.from(0, label.begin), {b + label.begin * n, n, 1}, all.raw() + k * m * n, n);
+  }
+  return all;
+}
+/// The tasks of diagonal labels, as rows.
+inline Labels as_rows(const Labels& labels) {
+  Labels rows(labels.count(), false);
+  for (Index k = 0; k < labels.count(); ++k) rows.begin()[k] = {labels[k].task, 0, 0};
+  return rows;
+}
+}  // namespace detail
 
 struct SweepOptions {
   bool record = false;    // the backward pass is itself recorded
@@ -43,6 +72,7 @@ struct SweepOptions {
   bool separate = false;  // labelled tasks stay apart
   bool leaves = true;     // parameters receive gradients; otherwise only captured nodes do
   bool own = true;        // parameters that belong to one task are among them; false: only what is shared is looked at
+  bool products = false;  // thin products of several tasks may wait in factors, where a rule takes them
 };
 
 /// The label of a row that stands for all tasks together.
@@ -161,7 +191,25 @@ class Sweep {
     arrive(*x, std::move(g), labels);
   }
 
+  /// Hands over the cotangent of an input as `g` [..., columns], diagonal, times `matrix` [columns, width]: task k's is its
+  /// segment of g's columns times the same rows of the matrix. False when the input must have the rows themselves.
+  bool emit_product(const Node<T>& node, int input, const Tensor<T>& g, const Tensor<T>& matrix, const Labels& labels) {
+    Node<T>* x = node.in[input].get();
+    if (!options_.products || x->captured || x->pending || !x->type->takes_products) return false;
+    waiting_.push_back({x, matrix});
+    arrive(*x, g, labels, true);
+    return true;
+  }
+  /// The matrix that the cotangent of the rule being called is to be multiplied by; mostly undefined: by none.
+  const Tensor<T>& factor() const { return factor_; }
+  /// Multiplies it out: the cotangent of `node` as rows.
+  void open_product(const Node<T>& node, Cotangent<T>& g) { open_product(node, g, std::exchange(factor_, {})); }
+
  private:
+  struct Waiting {
+    Node<T>* node;
+    Tensor<T> matrix;
+  };
   struct Captured {
     Node<T>* node;
     Tensor<T> value;
@@ -181,7 +229,26 @@ class Sweep {
     return {};
   }
 
-  void arrive(Node<T>& node, Tensor<T> g, const Labels& labels) {
+  void open_product(const Node<T>& node, Cotangent<T>& g, const Tensor<T>& matrix) {
+    const Index columns = matrix.shape()[0], width = matrix.shape()[1], rows = node.shape.size() / std::max<Index>(1, width);
+    g.value = detail::segment_products<T>(rows, width, {g.value.data(), columns, 1}, matrix.data(), g.labels, node.shape);
+    g.labels = detail::as_rows(g.labels);
+  }
+  /// The matrix that waits for the cotangent of a node; undefined where none does.
+  Tensor<T> take_waiting(const Node<T>& node) {
+    for (Waiting& w : waiting_)
+      if (w.node == &node) {
+        Tensor<T> matrix = std::move(w.matrix);
+        w = std::move(waiting_.back());
+        waiting_.pop_back();
+        return matrix;
+      }
+    return {};
+  }
+
+  void arrive(Node<T>& node, Tensor<T> g, const Labels& labels, bool product = false) {
+    if (!waiting_.empty() && !product)  // a second cotangent: the first one cannot stay in factors
+      if (const Tensor<T> matrix = take_waiting(node); matrix.defined()) open_product(node, *node.pending, matrix);
     if (node.leaf && !node.captured) {
       if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(g), labels);
       return;
@@ -243,6 +310,7 @@ class Sweep {
 
   void visit(Node<T>& node, Cotangent<T>* list) {
     const Guard guard{list};
+    if (!waiting_.empty()) factor_ = take_waiting(node);
     if (list->next) merge(*list);
     if (node.captured) keep(node, list->value);
     if (node.leaf) {
@@ -389,6 +457,8 @@ class Sweep {
   bool thread_recording_;
   PoolVector<Node<T>*> heap_;
   PoolVector<Captured> captured_;
+  PoolVector<Waiting> waiting_;
+  Tensor<T> factor_;
   Labels row_;  // set while a rule is called row by row
 };
 

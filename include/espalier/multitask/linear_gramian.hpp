@@ -6,11 +6,12 @@
 //   products   the K weight gradients, a few rows of each at a time, and the inner products of these rows;
 //   kernel     X X^T once, (X X^T) G_l for every task, and the inner products of these with the G_k. This is the closed form
 //              sum((X X^T) o (G_k G_l^T)), without a product for every pair of tasks.
-// The kernel is worth it where a batch is smaller than the layer is wide; the smaller count decides.
+// The kernel is worth it where a batch is smaller than the layer is wide; the smaller count decides. Where packed heads
+// stand right above the layer the G_k are thin products themselves, and everything follows from their factors.
 
+#include "espalier/autograd/node.hpp"
 #include "espalier/tensor/kernels/gemm.hpp"
 #include "espalier/tensor/kernels/pair_dots.hpp"
-#include "espalier/tensor/tensor.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -80,6 +81,34 @@ void linear_gramian_by_products(const Tensor<T>& g, const Tensor<T>& x, const Ad
 }
 
 }  // namespace detail
+
+/// Calls `add(k, l, value)` with the Gramian's entries, k <= l, of gradients that are thin products: that of label k is
+/// left^T right over the label's rows, with left [columns, out] and right [columns, in]. Returns its multiply-adds.
+template <class T, class Add>
+double product_gramian(const Tensor<T>& left, const Tensor<T>& right, const Labels& labels, const Add& add) {
+  const auto columns = static_cast<std::size_t>(left.shape()[0]);
+  const auto products = [columns](const Tensor<T>& x) {
+    const Index n = x.shape()[1];
+    PoolVector<const T*> rows;
+    for (std::size_t c = 0; c < columns; ++c) rows.push_back(x.data() + static_cast<Index>(c) * n);
+    const std::span<const T* const> all(rows.data(), columns);
+    PoolVector<double> sums(columns * columns, 0.0);
+    kernels::add_pair_dots<T>(n, all, all, 0, sums.data());
+    return sums;
+  };
+  const PoolVector<double> a = products(left), b = products(right);  // upper triangles
+  for (Index k = 0; k < labels.count(); ++k)
+    for (Index l = k; l < labels.count(); ++l) {
+      double sum = 0;
+      for (Index i = labels[k].begin; i < labels[k].end; ++i)
+        for (Index j = labels[l].begin; j < labels[l].end; ++j) {
+          const std::size_t at = static_cast<std::size_t>(std::min(i, j)) * columns + static_cast<std::size_t>(std::max(i, j));
+          sum += a[at] * b[at];
+        }
+      add(k, l, sum);
+    }
+  return static_cast<double>(columns * (columns + 1) / 2) * static_cast<double>(left.shape()[1] + right.shape()[1]);
+}
 
 /// Calls `add(k, l, value)` with the Gramian's entries for tasks k <= l, in the order that costs less. g is
 /// [tasks, batch, out], x [batch, in]. Returns what it cost.

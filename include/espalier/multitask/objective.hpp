@@ -403,7 +403,8 @@ class MultiObjective {
     weights.assign(groups * m, 0);
     const bool solve = !take_kept(weights);
     TaskGradients<T> gradients(record_.active);
-    Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
+    const bool whole = solve && groups == 1 && !options_.at_representation;  // the Gramian of everything at once
+    Sweep<T> sweep({.retain = options.retain_graph, .separate = true, .products = whole}, &gradients);
     for (const auto& part : losses.parts()) start(sweep, losses, part, {});
     // Of a single task the graph does not tell where its head ends: then the parameters' gradient serves.
     const bool represented = options_.at_representation && m > 1;

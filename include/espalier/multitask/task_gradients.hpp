@@ -30,25 +30,35 @@ class TaskGradients final : public LeafSink<T> {
   explicit TaskGradients(std::span<const Index> active, bool own = true) : active_(active), keeps_own_(own) {}
   ~TaskGradients() override {
     for (Entry& e : entries_) e.leaf->slot = -1;
+    for (Thin& t : thin_) t.leaf->slot = -1;
   }
   TaskGradients(const TaskGradients&) = delete;
   TaskGradients& operator=(const TaskGradients&) = delete;
 
   void rows(Leaf<T>& leaf, Tensor<T> value, const Labels& labels) override {
     if (leaf.owner.kind == Owner::Kind::task) return own(leaf, value, labels);
+    if (leaf.slot < -1) thicken(leaf);
     Entry* known = find(leaf);
     if (!known) return insert(leaf, {&leaf, std::move(value), {}, labels});
     if (known->factor.defined()) multiply_out(*known);
     unite(*known, value, labels);
   }
   bool factored(Leaf<T>& leaf, const Tensor<T>& g, const Tensor<T>& x, const Labels& labels) override {
-    if (leaf.owner.kind == Owner::Kind::task || find(leaf)) return false;
+    if (leaf.owner.kind == Owner::Kind::task || leaf.slot != -1) return false;
     insert(leaf, {&leaf, g, x, labels});
+    return true;
+  }
+  bool products(Leaf<T>& leaf, const Tensor<T>& left, const Tensor<T>& right, const Labels& labels) override {
+    if (leaf.owner.kind == Owner::Kind::task || leaf.slot != -1) return false;
+    leaf.slot = -2 - static_cast<Index>(thin_.size());
+    thin_.push_back({&leaf, left, right, labels});
     return true;
   }
 
   /// After the sweep: what a single task reaches and nobody claims as shared is that task's own.
   void settle() {
+    for (std::size_t i = thin_.size(); i-- > 0;)
+      if (thin_[i].leaf->owner.kind == Owner::Kind::unknown && thin_[i].labels.count() == 1) thicken(*thin_[i].leaf);
     const auto done = [&](Entry& e) {
       if (e.leaf->owner.kind != Owner::Kind::unknown || e.labels.count() > 1 || is_joined(e)) return false;
       if (e.factor.defined() && keeps_own_) multiply_out(e);
@@ -97,6 +107,10 @@ class TaskGradients final : public LeafSink<T> {
         add_dense(e.value, e.labels, out);
       }
     }
+    for (const Thin& t : thin_)
+      multiply_adds_ += product_gramian(t.left, t.right, t.labels, [&](Index k, Index l, double v) {
+        add(out, t.labels[k].task, t.labels[l].task, v);
+      }) + static_cast<double>(t.left.size() * t.right.shape()[1]);
     mirror(out);
   }
   /// The same for rows that have met: the gradients of a shared representation, all its samples and features.
@@ -116,6 +130,17 @@ class TaskGradients final : public LeafSink<T> {
   }
   /// Adds sum_i weights[i] J_i to the gradients of everything shared; `weights` is [groups, m].
   void combine(std::span<const double> weights) {
+    for (const Thin& t : thin_) {
+      const Index columns = t.left.shape()[0], out = t.left.shape()[1], in = t.right.shape()[1];
+      Tensor<T> weighted = Tensor<T>::zeros({columns, in});
+      for (const Label& label : t.labels) {
+        const T w = static_cast<T>(weights[static_cast<std::size_t>(row(label.task))]);
+        kernels::map((label.end - label.begin) * in, weighted.raw() + label.begin * in, [w](const auto& v) __attribute__((always_inline)) { return w * v; },
+                     t.right.data() + label.begin * in);
+      }
+      const bool accumulate = t.leaf->open_grad({});
+      kernels::gemm<T>(out, in, columns, {t.left.data(), 1, out}, {weighted.data(), in, 1}, t.leaf->grad_view().raw(), in, accumulate);
+    }
     for (Entry& e : entries_) {
       const Tensor<T> sum =
           is_joined(e) ? e.value.view(e.value.shape().part(1, e.value.rank()))
@@ -215,6 +240,24 @@ class TaskGradients final : public LeafSink<T> {
 
  private:
   static bool is_joined(const Entry& e) { return e.labels.count() == 1 && e.labels[0].task == joined_task; }
+
+  /// Gradients that are thin products, see LeafSink::products. Their leaves' slot is -2 - (the place in thin_).
+  struct Thin {
+    Leaf<T>* leaf;
+    Tensor<T> left, right;
+    Labels labels;
+  };
+  /// Makes rows of them: something else needs the gradients whole.
+  void thicken(Leaf<T>& leaf) {
+    const auto place = static_cast<std::size_t>(-2 - leaf.slot);
+    const Thin t = thin_[place];
+    thin_[place] = thin_.back();
+    thin_[place].leaf->slot = leaf.slot;
+    thin_.pop_back();
+    const Index out = t.left.shape()[1], in = t.right.shape()[1];
+    insert(leaf, {&leaf, detail::segment_products<T>(out, in, {t.left.data(), 1, out}, t.right.data(), t.labels, leaf.shape), {},
+                  detail::as_rows(t.labels)});
+  }
 
   double& at(std::span<double> m, Index i, Index j) const {
     return m[static_cast<std::size_t>(i) * active_.size() + static_cast<std::size_t>(j)];
@@ -322,6 +365,7 @@ class TaskGradients final : public LeafSink<T> {
   std::span<const Index> active_;
   bool keeps_own_;
   PoolVector<Entry> entries_;
+  PoolVector<Thin> thin_;
   double multiply_adds_ = 0;
 };
 

@@ -204,9 +204,8 @@ Tensor<T> apply_unary(const UnaryOp<T>& op, const Tensor<T>& x) {
   require(x, op.name);
   Tensor<T> y = Tensor<T>::empty(x.shape());
   kernels::map(y.size(), y.raw(), op.value, x.data());
-  if (op.type && recorded(x)) {
+  if (op.type && recorded(x))
     record_as(*op.type, y, UnaryRule<T>{&op, op.from_output ? Saved<T>::output(y) : Saved<T>(x)}, x);
-  }
   return y;
 }
 template <class T>
@@ -215,9 +214,8 @@ Tensor<T> apply_binary(const BinaryOp<T>& op, const Tensor<T>& a, const Tensor<T
   require(b, op.name, "b");
   Tensor<T> y = Tensor<T>::empty(broadcast(a.shape(), b.shape(), op.name));
   kernels::broadcast_map(y.shape(), y.raw(), op.value, a.shape(), a.data(), b.shape(), b.data());
-  if (op.type && recorded(a, b)) {
+  if (op.type && recorded(a, b))
     record_as(*op.type, y, op.linear ? BinaryRule<T>{&op, {}, {}} : BinaryRule<T>{&op, Saved<T>(a), Saved<T>(b)}, a, b);
-  }
   return y;
 }
 

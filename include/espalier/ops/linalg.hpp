@@ -122,12 +122,14 @@ Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b) {
 using kernels::Activation;
 
 /// x weight^T + bias, then the activation. Where the rows of `weight` belong to tasks (packed heads) the rule keeps a
-/// diagonal cotangent diagonal: the weight's gradient stays one matrix, only that of x opens into a row per task.
+/// diagonal cotangent diagonal: the weight's gradient stays one matrix, only that of x opens into a row per task, and where
+/// x comes from a linear layer not even that: K tasks' rows are K thin products, whose gradients are thin products again.
 template <class T>
 struct LinearOp {
   static constexpr std::string_view name = "linear";
   static constexpr bool rows_together = true;
   static constexpr bool keeps_diagonal = true;
+  static constexpr bool takes_products = true;
   static void samples(auto&& check) {
     check([](const auto& x) { return linear(x[0], x[1], x[2]); }, {Shape{7, 3}, Shape{5, 3}, Shape{5}});
     check([](const auto& x) { return linear(x[0], x[1], x[2]); }, {Shape{2, 3, 3}, Shape{1, 3}, Shape{1}});
@@ -142,6 +144,10 @@ struct LinearOp {
     if (sweep.recording()) return generic(sweep, node, g);
     const Tensor<T>&input = saved_x.get(node), &w = weight.get(node);
     const Index out = w.shape()[0], in = w.shape()[1], m = node.shape.size() / std::max<Index>(1, out);
+    if (sweep.factor().defined()) {
+      if (activation == Activation::none) return product(sweep, node, g.value, sweep.factor(), g.labels, input, w, m, in, out);
+      sweep.open_product(node, g);
+    }
     const Shape rows = g.value.shape().part(0, g.lead());
     Tensor<T> dy = std::move(g.value);
     if (activation == Activation::relu) dy = masked(node, std::move(dy));
@@ -214,18 +220,11 @@ struct LinearOp {
   /// Rows of the weight belong to tasks: its gradient is one product for all, the input's a thin product per task.
   void diagonal(Sweep<T>& sweep, Node<T>& node, const Tensor<T>& dy, const Labels& labels, const Tensor<T>& input,
                 const Tensor<T>& w, Index m, Index in, Index out) {
-    if (sweep.wants(node, 0)) {
-      const Index count = labels.count();
-      Labels rows(count, false);
-      Tensor<T> dx = Tensor<T>::empty(Shape{count} + input.shape());
-      for (Index k = 0; k < count; ++k) {
-        const Label& label = labels[k];
-        rows.begin()[k] = {label.task, 0, 0};
-        kernels::gemm<T>(m, in, label.end - label.begin, kernels::Strided<T>{dy.data() + label.begin, out, 1},
-                         detail::operand(w.data() + label.begin * in, in, false), dx.raw() + k * m * in, in);
-      }
-      sweep.emit(node, 0, std::move(dx), rows);
-    }
+    // In factors a layer as wide as this one costs out (2 in + 2 m) in, multiplied out (2 in + out) m in for a task.
+    const bool thin = 4 * out * (in + m) <= m * (2 * in + out);
+    if (sweep.wants(node, 0) && !(thin && sweep.emit_product(node, 0, dy, w.detach(), labels)))
+      sweep.emit(node, 0, detail::segment_products<T>(m, in, {dy.data(), out, 1}, w.data(), labels, input.shape()),
+                 detail::as_rows(labels));
     const auto pack_of = [&](int i) {
       Leaf<T>* leaf = sweep.direct_leaf(node, i);
       return leaf && !leaf->parts.empty() ? leaf : nullptr;
@@ -249,6 +248,32 @@ struct LinearOp {
       Tensor<T> db = Tensor<T>::zeros({out});
       kernels::add_column_sums(m, out, db.raw(), dy.data());
       emit_rows(sweep, node, 2, db, labels);
+    }
+  }
+  /// The cotangent of task k is its segment of e's columns times the same rows of h; e is [..., columns], h [columns, out].
+  void product(Sweep<T>& sweep, Node<T>& node, const Tensor<T>& e, const Tensor<T>& h, const Labels& labels,
+               const Tensor<T>& input, const Tensor<T>& w, Index m, Index in, Index out) {
+    const Index columns = h.shape()[0];
+    if (sweep.wants(node, 0)) {
+      Tensor<T> hw = Tensor<T>::empty({columns, in});
+      kernels::gemm<T>(columns, in, out, detail::operand(h.data(), out, false), detail::operand(w.data(), in, false), hw.raw(), in);
+      if (!sweep.emit_product(node, 0, e, hw, labels))
+        sweep.emit(node, 0, detail::segment_products<T>(m, in, {e.data(), columns, 1}, hw.data(), labels, input.shape()),
+                   detail::as_rows(labels));
+    }
+    if (sweep.wants(node, 1)) {
+      Tensor<T> ex = Tensor<T>::empty({columns, in});
+      kernels::gemm<T>(columns, in, m, detail::operand(e.data(), columns, true), detail::operand(input.data(), in, false), ex.raw(), in);
+      Leaf<T>* leaf = sweep.direct_leaf(node, 1);
+      if (!leaf || !sweep.sink() || !sweep.sink()->products(*leaf, h, ex, labels))
+        sweep.emit(node, 1, detail::segment_products<T>(out, in, {h.data(), 1, out}, ex.data(), labels, w.shape()),
+                   detail::as_rows(labels));
+    }
+    if (sweep.wants(node, 2)) {
+      Tensor<T> sums = Tensor<T>::zeros({columns});
+      kernels::add_column_sums(m, columns, sums.raw(), e.data());
+      sweep.emit(node, 2, detail::segment_products<T>(1, out, {sums.data(), columns, 1}, h.data(), labels, {out}),
+                 detail::as_rows(labels));
     }
   }
   /// A gradient whose axis 0 belongs to tasks, opened into one row per task.
