@@ -1,6 +1,7 @@
 #pragma once
 // The training steps that the benchmarks measure, by themselves and against other libraries: a trunk of linear layers with
 // ReLU between them, a linear head of one number per task, MSE summed over the tasks, Adam at 1e-3. Program 02's kind.
+// Everything is local to the unit that includes it, so that a program may hold a step once for each instruction set.
 
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "espalier/optim/adam.hpp"
 
 namespace bench {
+namespace {
 
 struct Case {
   std::string name;
@@ -18,7 +20,7 @@ struct Case {
   bool upgrad = false;  // the tasks' gradients joined by UPGrad instead of summed
 };
 
-inline const std::vector<Case>& cases() {
+[[maybe_unused]] const std::vector<Case>& cases() {
   static const std::vector<Case> all = {{"train/seed", {10, 20, 10}, 1, 100, 500},
                                         {"train/mid", {64, 256, 256}, 4, 256, 10},
                                         {"train/wide", {64, 128, 128}, 64, 128, 30},
@@ -28,9 +30,9 @@ inline const std::vector<Case>& cases() {
   return all;
 }
 /// The heads' tasks are task0, task1, ...
-inline std::string task_name(int k) { return "task" + std::to_string(k); }
+std::string task_name(int k) { return "task" + std::to_string(k); }
 
-inline espalier::MultiTaskModel<float> make_model(const Case& c, espalier::Rng& rng) {
+espalier::MultiTaskModel<float> make_model(const Case& c, espalier::Rng& rng) {
   using namespace espalier;
   std::vector<AnyModule<float>> layers;
   for (std::size_t i = 0; i + 1 < c.trunk.size(); ++i) {
@@ -76,4 +78,5 @@ struct Training {
   }
 };
 
+}  // namespace
 }  // namespace bench

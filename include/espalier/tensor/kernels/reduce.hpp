@@ -82,7 +82,7 @@ struct ColumnSums {
     using V = pack<T, Bytes>;
     const bool whole = columns == Vectors * V::size;
     const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, columns); };
-    V total[Vectors];
+    V total[std::size_t{Vectors}];
     double totals[Vectors * V::size] = {};
     alignas(64) T lanes[Vectors * V::size];
     const auto take_down = [&]() __attribute__((always_inline)) {
@@ -92,7 +92,7 @@ struct ColumnSums {
     };
     for (Index i = 0; i < m;) {
       const Index end = std::min(m, i + column_rows);
-      V s0[Vectors], s1[Vectors];
+      V s0[std::size_t{Vectors}], s1[std::size_t{Vectors}];
       for (; i + 2 <= end; i += 2) {
         const T* p = x + i * n;
 #pragma GCC unroll 4
