@@ -19,28 +19,29 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
-/// Of one step. "Gradient" is a task's gradient in what the tasks share. Rows are the tasks present, m of them.
+/// Of one step. "Gradient" is a task's gradient in what the tasks share. Rows are the tasks present, m of them. Where a step looked
+/// at no inner products (a weighting that is not diagnosed, weights kept from an earlier step), what follows from them is empty.
 struct Diagnostics {
   std::vector<Index> active;    // [m] the task of each row
   std::vector<double> weights;  // [m]
   std::vector<double> norms;    // [m] lengths of the gradients
   std::vector<double> cosines;  // [m, m] between them; 0 where one has no length
   std::vector<double> descent;  // [m] J d = G w: how fast a small step along -d lowers each task's loss; below 0: it rises
-  double conflict_rate = 0;     // the share of the pairs of tasks with a cosine below 0; NaN for one task
+  double conflict_rate = 0;     // the share of the pairs of tasks with a cosine below 0; NaN for one task, or where unknown
   double residual = 0;          // of the optimality conditions, as the method certifies it; 0 for weightings
   bool fallback = false;        // the method had no answer and another one's was taken
   bool capped = false;          // the method's solver missed its bound
 };
 
-/// Reads a record. Throws Error for one without a Gramian, which a weighting has only when it is diagnosed.
+/// Reads a record.
 inline Diagnostics diagnostics(const ObjectiveRecord& record) {
   const std::size_t m = record.active.size();
-  if (record.gramian.size() != m * m)
-    fail("diagnostics: the record has no inner products of gradients; call objective.diagnose() before the first step");
   Diagnostics d{.active = record.active, .weights = record.weights, .norms = {}, .cosines = {}, .descent = {}};
   d.residual = record.certificate.residual;
   d.fallback = record.certificate.status == Certificate::Status::fallback;
   d.capped = record.certificate.status == Certificate::Status::capped;
+  d.conflict_rate = std::numeric_limits<double>::quiet_NaN();
+  if (record.gramian.size() != m * m) return d;
   detail::Cosines cosines;
   cosines.assign({record.gramian, static_cast<Index>(m)});
   d.norms = std::move(cosines.lengths);
@@ -55,7 +56,7 @@ inline Diagnostics diagnostics(const ObjectiveRecord& record) {
     d.descent.push_back(sum);
   }
   const auto count = static_cast<double>(m);
-  d.conflict_rate = m > 1 ? 2 * conflicts / (count * (count - 1)) : std::numeric_limits<double>::quiet_NaN();
+  if (m > 1) d.conflict_rate = 2 * conflicts / (count * (count - 1));
   return d;
 }
 

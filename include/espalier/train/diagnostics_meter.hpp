@@ -42,7 +42,7 @@ class DiagnosticsMeter {
     return all;
   }
 
-  /// After a `backward`. A task that is absent from a step does not count in it. Throws Error as `diagnostics` does.
+  /// After a `backward`. A task that is absent from a step does not count in it, nor does what the step did not look at.
   template <class Lazy = void>
   void add(const ObjectiveRecord& record) {
     if (empty() || record.active.empty()) return;
@@ -51,12 +51,13 @@ class DiagnosticsMeter {
     for (std::size_t i = 0; i < m; ++i) {
       const auto task = static_cast<std::size_t>(d.active[i]);
       count(3 * task, d.weights[i]);
+      if (d.norms.empty()) continue;
       count(3 * task + 1, d.norms[i]);
       count(3 * task + 2, d.descent[i]);
       for (std::size_t j = 0; j < i; ++j)
         count(pairs + task * (task - 1) / 2 + static_cast<std::size_t>(d.active[j]), d.cosines[i * m + j]);
     }
-    if (m > 1) count(rest, d.conflict_rate);
+    if (!std::isnan(d.conflict_rate)) count(rest, d.conflict_rate);
     sums_[rest + 1] = std::max(sums_[rest + 1], d.residual);
     counts_[rest + 1] = 1;
     count(rest + 2, d.fallback);
