@@ -307,7 +307,112 @@ def losses():
     logits = torch.tensor([[-1000.0, -40, -1], [0, 1, 40], [1000, -1000, 1000]], dtype=torch.float64)
     case("bce_with_logits_far", bce, logits, torch.tensor([[1.0, 0, 1], [0, 1, 1], [1, 0, 0]], dtype=torch.float64))
     case("cross_entropy_far", cross_entropy, logits, torch.tensor([2, 0, 1]))
+    losses_with_options(file, generator(6), weights)
     file.write()
+
+
+def losses_with_options(file, draws, weights):
+    """sum(w l) / sum(w v) of element losses l that hold class weights v already, where there are any."""
+
+    def case(name, element_losses, prediction, target, sample_weights=None, class_weights=None):
+        leaf = prediction.clone().requires_grad_()
+        values = element_losses(leaf, target)
+        w = torch.ones_like(values) if sample_weights is None else sample_weights
+        if w.shape != values.shape:
+            w = w.repeat_interleave(values.numel() // w.numel()).reshape(values.shape)
+        v = torch.ones_like(values) if class_weights is None else class_weights[target]
+        loss = (w * values).sum() / (w * v).sum()
+        loss.backward()
+        file.add(f"{name}.prediction", prediction)
+        file.add(f"{name}.target", target)
+        if sample_weights is not None:
+            file.add(f"{name}.weights", sample_weights)
+        file.add(f"{name}.loss", loss)
+        file.add(f"{name}.grad.prediction", leaf.grad)
+
+    file.note("Losses with options. huber: delta 0.75. smooth_l1: beta 0.5.")
+    huber = lambda p, t: F.huber_loss(p, t, reduction="none", delta=0.75)
+    smooth_l1 = lambda p, t: F.smooth_l1_loss(p, t, reduction="none", beta=0.5)
+    for name, function in (("huber", huber), ("smooth_l1", smooth_l1)):
+        prediction, target = noise(draws, 7, 3), noise(draws, 7, 3)
+        case(name, function, prediction, target)
+        case(name + "_elements", function, prediction, target, weights(7, 3))
+
+    file.note("quantile: levels 0.1, 0.5, 0.9 of one number, in quantile_two of two; weights are per number.")
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+
+    def pinball(p, t):
+        d = t.repeat_interleave(3, dim=1) - p
+        q = levels.repeat(t.shape[1])
+        return torch.maximum(q * d, (q - 1) * d)
+
+    case("quantile", pinball, noise(draws, 7, 3), noise(draws, 7, 1))
+    case("quantile_two_elements", pinball, noise(draws, 7, 6), noise(draws, 7, 2), weights(7, 2))
+
+    file.note("bce_positive: positive weights 3, 1, 0.25. binary_focal: gamma 2, alpha 0.25; binary_focal_none: gamma 0.5, "
+              "without alpha, by the formula of torchvision's sigmoid_focal_loss.")
+    positive = torch.tensor([3, 1, 0.25], dtype=torch.float64)
+    bce = lambda p, t: F.binary_cross_entropy_with_logits(p, t, reduction="none", pos_weight=positive)
+
+    def binary_focal(gamma, alpha):
+        def losses(p, t):
+            ce, q = F.binary_cross_entropy_with_logits(p, t, reduction="none"), torch.sigmoid(p)
+            factor = 1 if alpha is None else alpha * t + (1 - alpha) * (1 - t)
+            return factor * (1 - (q * t + (1 - q) * (1 - t))) ** gamma * ce
+
+        return losses
+
+    hard = (torch.rand(7, 3, generator=draws, dtype=torch.float64) > 0.6).double()
+    for name, function in (("bce_positive", bce), ("binary_focal", binary_focal(2, 0.25)),
+                           ("binary_focal_none", binary_focal(0.5, None))):
+        prediction = noise(draws, 7, 3, scale=2)
+        case(name, function, prediction, hard)
+        case(name + "_elements", function, prediction, hard, weights(7, 3))
+    soft = (torch.rand(7, 3, generator=draws, dtype=torch.float64) * 64).round() / 64
+    case("bce_positive_soft", bce, noise(draws, 7, 3), soft)
+
+    file.note("cross_entropy_classes: class weights 1, 0.5, 2, 4, 0.25; cross_entropy_smooth: label smoothing 0.1; "
+              "cross_entropy_both: both. focal: gamma 2; focal_classes: gamma 1.5 and the class weights.")
+    classes = torch.tensor([1, 0.5, 2, 4, 0.25], dtype=torch.float64)
+
+    def focal(gamma, class_weights=None):
+        def losses(p, t):
+            q = F.softmax(p, 1).gather(1, t[:, None])[:, 0]
+            return (1 - q) ** gamma * F.cross_entropy(p, t, weight=class_weights, reduction="none")
+
+        return losses
+
+    target = torch.randint(0, 5, (8,), generator=draws)
+    for name, function, v in (
+            ("cross_entropy_classes", lambda p, t: F.cross_entropy(p, t, weight=classes, reduction="none"), classes),
+            ("cross_entropy_smooth", lambda p, t: F.cross_entropy(p, t, label_smoothing=0.1, reduction="none"), None),
+            ("cross_entropy_both",
+             lambda p, t: F.cross_entropy(p, t, weight=classes, label_smoothing=0.1, reduction="none"), classes),
+            ("focal", focal(2), None), ("focal_classes", focal(1.5, classes), classes)):
+        prediction = noise(draws, 8, 5, scale=2)
+        case(name, function, prediction, target, class_weights=v)
+        case(name + "_weighted", function, prediction, target, weights(8), class_weights=v)
+    prediction = noise(draws, 8, 5)
+    ours = F.cross_entropy(prediction, target, weight=classes, label_smoothing=0.1, reduction="none").sum()
+    assert torch.isclose(ours / classes[target].sum(),
+                         F.cross_entropy(prediction, target, weight=classes, label_smoothing=0.1))
+
+    file.note("ordinal: CORAL's loss of 4 logits for 5 classes; ordinal_important: importance 2, 1, 1, 0.5 and the class "
+              "weights.")
+    important = torch.tensor([2, 1, 1, 0.5], dtype=torch.float64)
+
+    def coral(importance, class_weights=None):
+        def losses(p, t):
+            above = (t[:, None] > torch.arange(4)).double()
+            terms = F.logsigmoid(p) * above + (F.logsigmoid(p) - p) * (1 - above)  # as the authors write it
+            sums = -(terms * importance).sum(1)
+            return sums if class_weights is None else class_weights[t] * sums
+
+        return losses
+
+    case("ordinal", coral(1), noise(draws, 8, 4, scale=2), target)
+    case("ordinal_important_weighted", coral(important, classes), noise(draws, 8, 4, scale=2), target, weights(8),
+         class_weights=classes)
 
 
 # Optimizers ----------------------------------------------------------------------------------------------------------

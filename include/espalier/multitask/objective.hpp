@@ -20,39 +20,52 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
-/// A task's loss: one of MSE, MAE, BCEWithLogits, CrossEntropy, or any function of (prediction, Target<T>) that gives a
-/// tensor of one element. Such a function sees only targets that have a label somewhere, and honours the weights itself.
+/// A task's loss: a loss struct, with its options (MSE, CrossEntropy, Huber, ...), or any function of (prediction, Target<T>)
+/// that gives a tensor of one element. Such a function sees only targets that have a label somewhere, and honours the weights
+/// itself.
 template <Differentiable T = float>
 class TaskLoss {
  public:
   template <SegmentLoss Loss>
-  TaskLoss(Loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {}
+  TaskLoss(Loss loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {
+    if (!detail::plain_loss(loss)) held_ = Owned<Base>(new Options<Loss>(std::move(loss)));
+  }
   template <class F>
     requires std::is_invocable_r_v<Tensor<T>, F, const Tensor<T>&, const Target<T>&>
-  TaskLoss(F function) : name_("custom"), function_(new Held<F>(std::move(function))) {}
+  TaskLoss(F function) : name_("custom"), held_(new Function<F>(std::move(function))) {}
 
-  bool custom() const { return static_cast<bool>(function_); }
+  bool custom() const { return !methods_; }
   const LossMethods<T>& methods() const { return *methods_; }
+  /// The struct, where it has options that count; null otherwise. See LossSegment.
+  const void* options() const { return methods_ && held_ ? held_->options() : nullptr; }
   std::string_view name() const { return name_; }
-  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return function_->call(prediction, target); }
+  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return held_->call(prediction, target); }
 
  private:
   struct Base {
     virtual ~Base() = default;
-    virtual Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) = 0;
+    virtual Tensor<T> call(const Tensor<T>&, const Target<T>&) { return {}; }
+    virtual const void* options() const { return nullptr; }
     virtual Base* copy() const = 0;
   };
   template <class F>
-  struct Held final : Base {
+  struct Function final : Base {
     F function;
-    explicit Held(F f) : function(std::move(f)) {}
+    explicit Function(F f) : function(std::move(f)) {}
     Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) override { return function(prediction, target); }
-    Base* copy() const override { return new Held(function); }
+    Base* copy() const override { return new Function(function); }
+  };
+  template <class Loss>
+  struct Options final : Base {
+    Loss loss;
+    explicit Options(Loss l) : loss(std::move(l)) {}
+    const void* options() const override { return &loss; }
+    Base* copy() const override { return new Options(loss); }
   };
 
   const LossMethods<T>* methods_ = nullptr;
   std::string_view name_;
-  Owned<Base> function_;
+  Owned<Base> held_;
 };
 
 /// What the last backward did: for diagnostics.
@@ -122,7 +135,7 @@ class MultiObjective {
       if (packed && place.packed() && !loss.custom()) {
         in_order &= segments.empty() || segments.back().end <= place.begin;
         covered += place.end - place.begin;
-        segments.push_back({&loss.methods(), place.begin, place.end, target, name});
+        segments.push_back({&loss.methods(), place.begin, place.end, target, name, loss.options()});
         segment_tasks.push_back(k);
       } else {
         add_single(losses, k, loss, place.packed() ? task_columns(outputs.block(), place.begin, place.end)
@@ -225,7 +238,7 @@ class MultiObjective {
              "; a loss function must give one number");
       value = reshape(value, {1});
     } else {
-      value = detail::one_loss(loss.methods(), prediction, target, losses.name(task), sum);
+      value = detail::one_loss(loss.methods(), loss.options(), prediction, target, losses.name(task), sum);
     }
     losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
   }

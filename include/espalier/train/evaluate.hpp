@@ -78,6 +78,22 @@ class Evaluation {
   std::vector<Measure> measures_;
 };
 
+namespace detail {
+/// How a task's loss reads its targets.
+template <class T>
+ScoredOptions reading_of(const TaskLoss<T>& loss, const Tensor<T>& prediction, std::string_view task) {
+  ScoredOptions options;
+  if (loss.custom()) return options;
+  options.ordered = loss.methods().target == LossTarget::levels;
+  if (loss.options() && !loss.methods().by_class()) {
+    LossHead head;
+    settle_loss_of(loss.methods(), loss.options(), task, prediction.shape().span(1, prediction.rank()), head);
+    options.each = head.each;
+  }
+  return options;
+}
+}  // namespace detail
+
 /// Adds up a model's losses and metrics batch by batch.
 template <Differentiable T = float>
 class Evaluator {
@@ -115,7 +131,8 @@ class Evaluator {
       weights_[task] += losses.weight(k);
       if (metrics_[task].empty()) continue;
       const std::string& name = losses.name(k);
-      const Scored batch = scored(outputs.at(outputs.find(name, k)), *targets.find(name, k), name);
+      const Tensor<T> prediction = outputs.at(outputs.find(name, k));
+      const Scored batch = scored(prediction, *targets.find(name, k), name, detail::reading_of(objective_->loss(k), prediction, name));
       for (AnyMetric& metric : metrics_[task]) metric.add(batch);
     }
   }
