@@ -481,6 +481,24 @@ def weighting():
     file.write()
 
 
+def distillation():
+    file = File("distillation.txt", "Distillation: (1 - soft) cross-entropy + soft T^2 KL(teacher || student) at temperature T = 3, "
+                "soft = 0.3, by F.kl_div; the mean over the samples, in `weighted` by their weights. Class -1: no label.")
+    draws = generator(8)
+    student, teacher = noise(draws, 6, 4, scale=2).requires_grad_(), noise(draws, 6, 4, scale=2)
+    labels = torch.tensor([0, 3, -1, 1, 2, -1])
+    hard = F.cross_entropy(student, labels.clamp(min=0), reduction="none") * (labels >= 0)
+    soft = F.kl_div(F.log_softmax(student / 3, 1), F.softmax(teacher / 3, 1), reduction="none").sum(1) * 9
+    weights = torch.tensor([1, 0.5, 2, 0, 1, 0.25], dtype=torch.float64)
+    for name, value in (("student", student), ("teacher", teacher), ("labels", labels), ("weights", weights)):
+        file.add(name, value)
+    for name, w in (("plain", torch.ones_like(weights)), ("weighted", weights)):
+        loss = (w * (0.7 * hard + 0.3 * soft)).sum() / w.sum()
+        file.add(name + ".loss", loss)
+        file.add(name + ".grad", torch.autograd.grad(loss, student, retain_graph=True)[0])
+    file.write()
+
+
 def sharing():
     file = File("sharing.txt", "Architectures of multitask/sharing under a SharingModel: tasks a and b, heads Linear(3, 1) and "
                 "Linear(3, 2), batch 6, 4 inputs. <case>.p.<parameter>: values; <case>.x: input; <case>.y.<task>: outputs; "
@@ -648,6 +666,7 @@ def main():
     losses()
     optimizers()
     weighting()
+    distillation()
     sharing()
 
 

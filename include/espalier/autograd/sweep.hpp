@@ -102,12 +102,12 @@ class Sweep {
   /// Whether anybody wants the cotangent of this input.
   bool wants(const Node<T>& node, int input) const {
     const Node<T>* x = node.in[input].get();
-    return x && (options_.leaves || !x->leaf || x->captured);
+    return x && (!x->leaf || x->captured || (options_.leaves && !x->frozen));
   }
   /// The leaf that this input is, when its gradient may be written to directly: nothing else has to see it.
   Leaf<T>* direct_leaf(const Node<T>& node, int input) const {
     Node<T>* x = node.in[input].get();
-    return x && x->leaf && !x->captured && options_.leaves && !options_.record && !row_ ? static_cast<Leaf<T>*>(x) : nullptr;
+    return x && x->leaf && !x->captured && !x->frozen && options_.leaves && !options_.record && !row_ ? static_cast<Leaf<T>*>(x) : nullptr;
   }
 
   /// Hands over the cotangent of an input: [rows..., shape that the input was broadcast to].
@@ -152,7 +152,7 @@ class Sweep {
 
   void arrive(Node<T>& node, Tensor<T> g, const Labels& labels) {
     if (node.leaf && !node.captured) {
-      if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(g), labels);
+      if (options_.leaves && !node.frozen) to_leaf(static_cast<Leaf<T>&>(node), std::move(g), labels);
       return;
     }
     if (Cotangent<T>* first = node.pending) {
@@ -208,7 +208,7 @@ class Sweep {
     if (list->next) merge(*list);
     if (node.captured) keep(node, list->value);
     if (node.leaf) {
-      if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(list->value), list->labels);
+      if (options_.leaves && !node.frozen) to_leaf(static_cast<Leaf<T>&>(node), std::move(list->value), list->labels);
       return;
     }
     if (node.consumed)
