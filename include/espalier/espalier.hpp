@@ -5,6 +5,7 @@
 
 #include "espalier/autograd/functional.hpp"
 #include "espalier/autograd/gradcheck.hpp"
+#include "espalier/data/class_weights.hpp"
 #include "espalier/data/csv.hpp"
 #include "espalier/data/dataset.hpp"
 #include "espalier/data/loader.hpp"

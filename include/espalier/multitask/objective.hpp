@@ -105,6 +105,18 @@ class MultiObjective {
   }
   std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
+  /// A task that has learned enough: its loss is still computed, but takes no part in `backward`, as if the task were absent, so
+  /// that neither its head nor what is shared moves for it. Among the fields. Throws Error for an unknown task.
+  void stop(std::string_view task, bool stopped = true) {
+    for (Index k = 0; k < size(); ++k)
+      if (names()[static_cast<std::size_t>(k)] == task) {
+        stopped_ = stopped_.clone();  // a copy of this objective keeps its own
+        stopped_.mutate()[static_cast<std::size_t>(k)] = stopped;
+        return;
+      }
+    fail("objective: unknown task '", task, "'; known: ", listing(names(), [](const std::string& n) { return n; }));
+  }
+  bool stopped(Index task) const { return stopped_.data()[task]; }
 
   /// The losses of a batch. Throws Error for a task that the model does not predict or that has no target, naming what there
   /// is, and for every mismatch of shapes, classes and weights.
@@ -169,7 +181,7 @@ class MultiObjective {
       if (!std::isfinite(losses.value(k)))
         fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
              "; nothing was updated. Look at the inputs, the labels and the learning rate");
-      any |= losses.present(k);
+      any |= takes_part(losses, k);
     }
     for (const auto& part : losses.parts()) {
       const Node<T>* node = part.values.node().get();
@@ -177,7 +189,7 @@ class MultiObjective {
       if (node->consumed)
         fail("objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
       for (const Index k : part.tasks)
-        if (losses.present(k)) record_.active.push_back(k);
+        if (takes_part(losses, k)) record_.active.push_back(k);
     }
     detail::sort_numbers(record_.active);
     if (any && record_.active.empty())
@@ -193,6 +205,7 @@ class MultiObjective {
 
   void fields(auto&& visit) {
     visit("step", step_);
+    visit("stopped", stopped_);
     visit("combiner", combiner_);
   }
 
@@ -216,6 +229,7 @@ class MultiObjective {
     }
     names_ = typename Losses<T>::Names(std::move(names));
     combiner_.prepare(size());
+    stopped_ = Tensor<bool>::zeros({size()});
   }
 
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
@@ -243,10 +257,12 @@ class MultiObjective {
     losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
   }
 
+  bool takes_part(const Losses<T>& losses, Index task) const { return losses.present(task) && !stopped_.data()[task]; }
+
   /// The cotangent of one part: weights of the tasks present, labelled where it matters.
   void start(Sweep<T>& sweep, const Losses<T>& losses, const typename Losses<T>::Part& part, std::span<const double> weights) {
     Index present = 0;
-    for (Index task : part.tasks) present += losses.present(task);
+    for (Index task : part.tasks) present += takes_part(losses, task);
     if (present == 0 || !part.values.node()) return;
     const auto count = static_cast<Index>(part.tasks.size());
     const bool labelled = sweep.separate() || present < count || !part.whole;  // without labels all heads count as reached
@@ -255,7 +271,7 @@ class MultiObjective {
     Index at = 0;
     for (Index i = 0; i < count; ++i) {
       const Index task = part.tasks[static_cast<std::size_t>(i)];
-      if (!losses.present(task)) continue;
+      if (!takes_part(losses, task)) continue;
       const auto row = std::lower_bound(record_.active.begin(), record_.active.end(), task) - record_.active.begin();
       g.raw()[i] = weights.empty() ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row)]);
       if (labelled) labels.begin()[at++] = {task, i, i + 1};
@@ -307,6 +323,7 @@ class MultiObjective {
   Combiner combiner_;
   Join join_;
   std::uint64_t step_ = 0;
+  Tensor<bool> stopped_;  // [tasks]
   ObjectiveRecord record_;
   std::vector<double> scratch_;
 };
