@@ -34,46 +34,71 @@ auto stage(Rng& rng, Index in = 4) {
   return [&rng, in] { return sequential(Dense(in, 3, rng), Tanh{}); };
 }
 CGC<double> level(Rng& rng, Index in = 4) {
-  return CGC<double>(in, {.shared = repeat<double>(2, stage(rng, in)),
-                          .own = {{"a", repeat<double>(1, stage(rng, in))}, {"b", repeat<double>(2, stage(rng, in))}}}, rng);
+  return CGC<double>(in,
+                     {.shared = repeat<double>(2, stage(rng, in)),
+                      .own = {{"a", repeat<double>(1, stage(rng, in))}, {"b", repeat<double>(2, stage(rng, in))}}},
+                     rng);
 }
 AnySharing<double> cross_stitch(Rng& rng, bool per_channel) {
-  return CrossStitch<double>(4, {.towers = {{"a", {stage(rng)(), stage(rng, 3)()}}, {"b", {stage(rng)(), stage(rng, 3)()}}},
-                                 .per_channel = per_channel});
+  return CrossStitch<double>(
+      4, {.towers = {{"a", {stage(rng)(), stage(rng, 3)()}}, {"b", {stage(rng)(), stage(rng, 3)()}}}, .per_channel = per_channel});
 }
 AnySharing<double> mtan(Rng& rng, bool norm) {
-  return MTAN<double>(4, {.tasks = tasks, .stages = {{stage(rng)(), stage(rng, 3)(), stage(rng, 3)()}, {stage(rng, 3)()}},
-                          .reduction = 1, .batch_norm = norm}, rng);
+  return MTAN<double>(4,
+                      {.tasks = tasks,
+                       .stages = {{stage(rng)(), stage(rng, 3)(), stage(rng, 3)()}, {stage(rng, 3)()}},
+                       .reduction = 1,
+                       .batch_norm = norm},
+                      rng);
 }
 
 const std::vector<Architecture> zoo{
-    {"mmoe", [](Rng& rng) -> AnySharing<double> { return MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng))}, rng); }},
-    {"omoe", [](Rng& rng) -> AnySharing<double> {
-       return MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng)), .gates = {detail::SoftmaxGate<double>(4, 3, rng)}}, rng);
+    {"mmoe",
+     [](Rng& rng) -> AnySharing<double> {
+       return MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng))}, rng);
      }},
-    {"dselect", [](Rng& rng) -> AnySharing<double> {
-       return MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng)),
-                               .gates = {DSelectK<double>(4, 3, rng), DSelectK<double>(4, 3, rng)}}, rng);
-     }, true},
+    {"omoe",
+     [](Rng& rng) -> AnySharing<double> {
+       return MMoE<double>(
+           4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng)), .gates = {detail::SoftmaxGate<double>(4, 3, rng)}}, rng);
+     }},
+    {"dselect",
+     [](Rng& rng) -> AnySharing<double> {
+       return MMoE<double>(4,
+                           {.tasks = tasks,
+                            .experts = repeat<double>(3, stage(rng)),
+                            .gates = {DSelectK<double>(4, 3, rng), DSelectK<double>(4, 3, rng)}},
+                           rng);
+     },
+     true},
     {"cgc", [](Rng& rng) -> AnySharing<double> { return level(rng); }},
-    {"ple", [](Rng& rng) -> AnySharing<double> { return PLE<double>({level(rng), level(rng, 3), level(rng, 3)}, rng); }},
+    {"ple",
+     [](Rng& rng) -> AnySharing<double> {
+       return PLE<double>({level(rng), level(rng, 3), level(rng, 3)}, rng);
+     }},
     {"cross_stitch", [](Rng& rng) { return cross_stitch(rng, false); }},
     {"cross_stitch_channels", [](Rng& rng) { return cross_stitch(rng, true); }},
     {"mtan", [](Rng& rng) { return mtan(rng, false); }},
     {"mtan_norm", [](Rng& rng) { return mtan(rng, true); }},
-    {"film", [](Rng& rng) -> AnySharing<double> { return FiLM<double>(4, {.tasks = tasks, .stages = {Dense(4, 3, rng), Dense(3, 3, rng)}}); }},
+    {"film",
+     [](Rng& rng) -> AnySharing<double> {
+       return FiLM<double>(4, {.tasks = tasks, .stages = {Dense(4, 3, rng), Dense(3, 3, rng)}});
+     }},
 };
 
 Model make(const Architecture& a, std::uint64_t seed = 1) {
   Rng rng{seed};
   AnySharing<double> sharing = a.make(rng);
-  return Model({.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = a.penalty ? "penalty" : ""});
+  return Model(
+      {.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = a.penalty ? "penalty" : ""});
 }
 Tensor<double> draw(const Shape& shape, std::uint64_t seed) {
   Rng rng{seed};
   return Tensor<double>::normal(shape, rng);
 }
-MultiObjective<double> objective_of(Combiner combiner) { return MultiObjective<double>({{"a", MSE{}}, {"b", MSE{}}}, std::move(combiner)); }
+MultiObjective<double> objective_of(Combiner combiner) {
+  return MultiObjective<double>({{"a", MSE{}}, {"b", MSE{}}}, std::move(combiner));
+}
 Targets<double> targets_of(Index batch, const Tensor<double>& weight_b = {}) {
   return {{"a", draw({batch, 1}, 11)}, {"b", {draw({batch, 2}, 12), weight_b}}};
 }
@@ -118,10 +143,12 @@ TEST_CASE("architectures and their gradients are PyTorch's", "[fast]") {
 TEST_CASE("gradients through every architecture are what central differences find, to second order", "[fast]") {
   for (const Architecture& a : zoo) {
     const Model model = make(a);
-    const GradcheckResult result = gradcheck([&](const auto& x) {
-      const Outputs<double> y = recorded(model, x[0]);
-      return concat(std::vector<Tensor<double>>{y["a"], y["b"]}, 1);
-    }, {draw({3, 4}, 5)});
+    const GradcheckResult result = gradcheck(
+        [&](const auto& x) {
+          const Outputs<double> y = recorded(model, x[0]);
+          return concat(std::vector<Tensor<double>>{y["a"], y["b"]}, 1);
+        },
+        {draw({3, 4}, 5)});
     INFO(a.name << ": " << result.text);
     CHECK(result.passed);
   }
@@ -247,7 +274,7 @@ TEST_CASE("every architecture trains, with the penalty of its gates as one more 
     MultiObjective<double> objective(losses, FixedWeights{a.penalty ? std::vector<double>{1, 1, 1e-3} : std::vector<double>{1, 1}});
     const double before = evaluate(model, objective, data)("b", "loss");
     Adam<double> optimizer{parameters<double>(model), {.lr = 2e-2}};
-    Trainer trainer{model, objective, optimizer, {.epochs = 25}};
+    Trainer trainer{model, objective, optimizer, {.epochs = 25, .progress = {.mode = Progress::quiet}}};
     trainer.fit(data);
     INFO(a.name);
     CHECK(evaluate(model, objective, data)("b", "loss") < 0.6 * before);
@@ -289,11 +316,13 @@ TEST_CASE("dropout draws by names: an expert more changes nobody else's numbers"
   const auto model = [&](bool more) {
     std::vector<AnyModule<double>> experts{sequential(first, Dropout{0.5})};
     if (more) experts.emplace_back(sequential(second, Dropout{0.5}));
-    return MMoE<double>(4, {.tasks = {"a"}, .experts = experts, .gates = {[more](const Tensor<double>& x) {
-      Tensor<double> g = Tensor<double>::zeros({x.shape()[0], more ? 2 : 1});
-      for (Index i = 0; i < x.shape()[0]; ++i) g.raw()[i * (more ? 2 : 1)] = 1;
-      return g;
-    }}}, rng);
+    return MMoE<double>(
+        4, {.tasks = {"a"}, .experts = experts, .gates = {[more](const Tensor<double>& x) {
+                                                  Tensor<double> g = Tensor<double>::zeros({x.shape()[0], more ? 2 : 1});
+                                                  for (Index i = 0; i < x.shape()[0]; ++i) g.raw()[i * (more ? 2 : 1)] = 1;
+                                                  return g;
+                                                }}},
+        rng);
   };
   const auto run = [&](bool more) {
     Pass pass{Rng{9}};
@@ -322,25 +351,33 @@ TEST_CASE("what does not fit together is refused", "[fast]") {
   CHECK_THROWS_WITH(mmoe({}), "MMoE: no task is named; give it at least one");
   CHECK_THROWS_WITH(mmoe({"a", "a"}), "MMoE: task 'a' appears twice; names must differ");
   CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = tasks}, rng), "MMoE: no expert is given; it needs at least one");
-  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = tasks, .experts = {AnyModule<double>()}}, rng), "MMoE: experts.0 is empty; give it a module");
-  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = {"a", "b", "c"}, .experts = experts(), .gates = std::vector<AnyModule<double>>(2, Dense(4, 2, rng))}, rng),
-                    "MMoE: there are 2 gates for 3 tasks; give one per task, one for all, or none");
-  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = {"a"}, .experts = experts(), .gates = {Dense(4, 3, rng)}}, rng)(draw({5, 4}, 1), nullptr),
-                    "MMoE: a gate gave [5, 3]; for 2 experts it must be [5, 2]");
-  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = {"a"}, .experts = {Dense(4, 3, rng), Dense(4, 2, rng)}}, rng)(draw({5, 4}, 1), nullptr),
-                    "MMoE: one expert gives [5, 3], another [5, 2]; all must give the same shape");
+  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = tasks, .experts = {AnyModule<double>()}}, rng),
+                    "MMoE: experts.0 is empty; give it a module");
+  CHECK_THROWS_WITH(
+      MMoE<double>(
+          4, {.tasks = {"a", "b", "c"}, .experts = experts(), .gates = std::vector<AnyModule<double>>(2, Dense(4, 2, rng))}, rng),
+      "MMoE: there are 2 gates for 3 tasks; give one per task, one for all, or none");
+  CHECK_THROWS_WITH(
+      MMoE<double>(4, {.tasks = {"a"}, .experts = experts(), .gates = {Dense(4, 3, rng)}}, rng)(draw({5, 4}, 1), nullptr),
+      "MMoE: a gate gave [5, 3]; for 2 experts it must be [5, 2]");
+  CHECK_THROWS_WITH(
+      MMoE<double>(4, {.tasks = {"a"}, .experts = {Dense(4, 3, rng), Dense(4, 2, rng)}}, rng)(draw({5, 4}, 1), nullptr),
+      "MMoE: one expert gives [5, 3], another [5, 2]; all must give the same shape");
   CHECK_THROWS_WITH(DSelectK<double>(4, 3, rng, {.k = 4}), "DSelectK: k is 4; for 3 experts it must be in [1, 3]");
   CHECK_THROWS_WITH(DSelectK<double>(4, 3, rng, {.gamma = 0}), "DSelectK: gamma is 0; it must be above 0");
-  CHECK_THROWS_WITH(CGC<double>(4, {.own = {{"a", {}}}}, rng), "CGC: task 'a' has no expert, and none is shared; it needs at least one");
+  CHECK_THROWS_WITH(CGC<double>(4, {.own = {{"a", {}}}}, rng),
+                    "CGC: task 'a' has no expert, and none is shared; it needs at least one");
   CHECK_THROWS_WITH(PLE<double>({}, rng), "PLE: there is no level; give it at least one CGC");
-  CHECK_THROWS_WITH(PLE<double>({level(rng), level(rng)}, rng), "PLE: level 0 gives 3 features, level 1 takes 4; they must be as many");
+  CHECK_THROWS_WITH(PLE<double>({level(rng), level(rng)}, rng),
+                    "PLE: level 0 gives 3 features, level 1 takes 4; they must be as many");
   CHECK_THROWS_WITH(PLE<double>({level(rng), CGC<double>(3, {.own = {{"a", repeat<double>(1, stage(rng, 3))}}}, rng)}, rng),
                     "PLE: level 1 is for the tasks a, level 0 for a, b; all must be for the same, in the same order");
   CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}, {"b", {stage(rng)(), stage(rng, 3)()}}}}),
                     "CrossStitch: the tower of task 'b' has 2 stages, that of 'a' 1; all must have as many");
   CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}, {"b", {Dense(4, 2, rng)}}}}),
                     "CrossStitch: stage 0 of task 'b' gives 2 features, that of 'a' 3; all must give as many");
-  CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}}, .own = 2}), "CrossStitch: own is 2; it must be in [0, 1]");
+  CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}}, .own = 2}),
+                    "CrossStitch: own is 2; it must be in [0, 1]");
   CHECK_THROWS_WITH(MTAN<double>(4, {.tasks = tasks}, rng), "MTAN: no stage is given; it needs at least one");
   CHECK_THROWS_WITH(FiLM<double>(4, {.tasks = tasks}), "FiLM: no stage is given; it needs at least one");
 

@@ -463,7 +463,8 @@ TEST_CASE("losses refuse what does not fit, naming the task", "[fast]") {
   refuses(CrossEntropy{.label_smoothing = 1}, two, "label_smoothing is 1; it must be in [0, 1)");
   refuses(Ordinal{}, t, "the target has values; this loss needs classes, a Tensor<Index> [batch]");
   refuses(Ordinal{}, three, "sample 2 has class 3; classes must lie in [0, 2]");
-  refuses(Ordinal{.importance = {1, 2, 3}}, two, "there are 3 importance weights for 2 columns; give one per column, or one for all");
+  refuses(Ordinal{.importance = {1, 2, 3}}, two,
+          "there are 3 importance weights for 2 columns; give one per column, or one for all");
   refuses(Ordinal{.class_weights = {1, 2}}, two, "there are 2 class weights for 3 classes; give one per class");
   CHECK_THROWS_WITH(mean_loss(Ordinal{}, Tensor<double>::zeros({4}), two),
                     "ordinal: task 'loss': the prediction is [4]; it must be [batch, classes - 1]");

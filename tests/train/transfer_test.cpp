@@ -28,8 +28,10 @@ using Dense = Linear<double>;
 
 Model make_model(std::uint64_t seed = 1) {
   Rng rng{seed};
-  return Model({.trunk = sequential(Dense(4, 5, rng), BatchNorm1d<double>(5), Tanh{}),
-                .heads = {{"a", Dense(5, 2, rng)}, {"b", Dense(5, 1, rng)}, {"deep", sequential(Dense(5, 3, rng), Tanh{}, Dense(3, 1, rng))}}});
+  return Model(
+      {.trunk = sequential(Dense(4, 5, rng), BatchNorm1d<double>(5), Tanh{}),
+       .heads = {
+           {"a", Dense(5, 2, rng)}, {"b", Dense(5, 1, rng)}, {"deep", sequential(Dense(5, 3, rng), Tanh{}, Dense(3, 1, rng))}}});
 }
 Tensor<double> draw(const Shape& shape, std::uint64_t seed) {
   Rng rng{seed};
@@ -115,15 +117,17 @@ void check_frozen(Make make_optimizer, Freezing freezing, bool (*is_frozen)(std:
 TEST_CASE("what is frozen stays through any step, with its optimizer state, and goes on when it is let go", "[fast]") {
   const auto sgd = [](auto list) { return SGD<double>(list, {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01}); };
   const auto adamw = [](auto list) { return AdamW<double>(list, {.lr = 0.1}); };
-  const auto owner = [](const char* name) {
-    return [name](Model& m, bool on) { on ? freeze(m, name) : unfreeze(m, name); };
-  };
+  const auto owner = [](const char* name) { return [name](Model& m, bool on) { on ? freeze(m, name) : unfreeze(m, name); }; };
   check_frozen(sgd, owner("task a"), [](std::string_view n) { return n.starts_with("heads.a"); });
   check_frozen(adamw, owner("task b"), [](std::string_view n) { return n.starts_with("heads.b"); });
   check_frozen(adamw, owner("task deep"), [](std::string_view n) { return n.starts_with("heads.deep"); });
   check_frozen(adamw, owner("shared"), [](std::string_view n) { return n.starts_with("trunk"); });  // with its batch statistics
-  check_frozen(sgd, [](Model& m, bool on) { on ? freeze(m.trunk()) : unfreeze(m.trunk()); }, [](std::string_view n) { return n.starts_with("trunk"); });
-  check_frozen(adamw, [](Model& m, bool on) { on ? freeze(m.heads()) : unfreeze(m.heads()); }, [](std::string_view n) { return n.starts_with("heads"); });
+  check_frozen(
+      sgd, [](Model& m, bool on) { on ? freeze(m.trunk()) : unfreeze(m.trunk()); },
+      [](std::string_view n) { return n.starts_with("trunk"); });
+  check_frozen(
+      adamw, [](Model& m, bool on) { on ? freeze(m.heads()) : unfreeze(m.heads()); },
+      [](std::string_view n) { return n.starts_with("heads"); });
 }
 
 TEST_CASE("frozen parameters take no gradient, leave the others theirs, and are no part of the Gramian", "[fast]") {
@@ -146,8 +150,10 @@ TEST_CASE("frozen parameters take no gradient, leave the others theirs, and are 
     const auto mine = parameters<double>(model), theirs = parameters<double>(other);
     for (Index i = 0; i < mine.size(); ++i) {
       INFO(owner << ' ' << mine.at(i).name);
-      if (frozen(mine.at(i).value)) CHECK_FALSE(gradient(mine.at(i).value).defined());
-      else CHECK(same_bits(gradient(mine.at(i).value), gradient(theirs.at(i).value)));
+      if (frozen(mine.at(i).value))
+        CHECK_FALSE(gradient(mine.at(i).value).defined());
+      else
+        CHECK(same_bits(gradient(mine.at(i).value), gradient(theirs.at(i).value)));
     }
     clear_gradients(model);
     auto upgrad = objective_of(UPGrad{});
@@ -175,7 +181,8 @@ TEST_CASE("a gradient that had arrived is dropped, and one that arrived while fr
   unfreeze(model, "task a");
   clear_gradients(plain);
   both(pass);
-  CHECK(difference(gradient(parameters<double>(model)["heads.a.weight"]), gradient(parameters<double>(plain)["heads.a.weight"])) < 1e-14);
+  CHECK(difference(gradient(parameters<double>(model)["heads.a.weight"]), gradient(parameters<double>(plain)["heads.a.weight"])) <
+        1e-14);
 }
 
 TEST_CASE("a frozen BatchNorm does in training what it does in inference", "[fast]") {
@@ -192,7 +199,8 @@ TEST_CASE("a frozen BatchNorm does in training what it does in inference", "[fas
   CHECK(frozen(parameters<double>(model)["trunk.0.weight"]));
   CHECK_FALSE(frozen(parameters<double>(model)["heads.a.weight"]));
   CHECK(frozen(parameters<double>(clone(model))["trunk.0.weight"]));
-  CHECK_THROWS_WITH(freeze(model, "task c"), "freeze: no parameter is owned by 'task c'; owners: shared, task a, task b, task deep");
+  CHECK_THROWS_WITH(freeze(model, "task c"),
+                    "freeze: no parameter is owned by 'task c'; owners: shared, task a, task b, task deep");
   CHECK_THROWS_WITH(unfreeze(model.trunk(), "a"), "unfreeze: no parameter is owned by 'a'; owners: shared");
 }
 
@@ -211,8 +219,9 @@ TEST_CASE("a trunk starts from another model's file, of weights or of a run", "[
   save_weights(path, model);
   load_weights(path, fresh.trunk(), {.prefix = "trunk"});
   CHECK(same_bits(fresh.trunk()(x), features));
-  CHECK_THROWS_WITH(load_weights(path, fresh.trunk(), {.prefix = "body"}),
-                    Catch::Matchers::StartsWith("load_weights: \"" + path + "\" does not fit: missing body.0.weight [5, 4] float64;"));
+  CHECK_THROWS_WITH(
+      load_weights(path, fresh.trunk(), {.prefix = "body"}),
+      Catch::Matchers::StartsWith("load_weights: \"" + path + "\" does not fit: missing body.0.weight [5, 4] float64;"));
   Model again = made();
   save(path, State{{"model", model}, {"optimizer", optimizer}});
   load(path, State{{"model.trunk", again.trunk()}}, {.partial = true});
@@ -291,7 +300,8 @@ TEST_CASE("what cannot be added is refused", "[fast]") {
   optimizer.add(parameters<double>(model));
   CHECK(optimizer.parameters().size() == parameters<double>(model).size());
 
-  MultiModalModel<double> modal({.encoders = {{"left", Dense(4, 3, rng)}}, .fusion = ConcatFusion<double>({3}), .heads = {{"a", Dense(3, 1, rng)}}});
+  MultiModalModel<double> modal(
+      {.encoders = {{"left", Dense(4, 3, rng)}}, .fusion = ConcatFusion<double>({3}), .heads = {{"a", Dense(3, 1, rng)}}});
   const Tensor<double> a = modal({{"left", x}})["a"];
   modal.add_task("b", Dense(3, 2, rng));
   CHECK(same_bits(modal({{"left", x}})["a"], a));
@@ -311,7 +321,8 @@ TEST_CASE("the distillation loss is PyTorch's, and what has weight 0 is not read
     target.value = array("teacher");
     if (weighted) target.weight = array("weights");
     Tensor<double> y = array("student");
-    for (Index j = 0; weighted && j < 4; ++j) target.value.mutate()[static_cast<std::size_t>(12 + j)] = y.mutate()[static_cast<std::size_t>(12 + j)] = NAN;
+    for (Index j = 0; weighted && j < 4; ++j)
+      target.value.mutate()[static_cast<std::size_t>(12 + j)] = y.mutate()[static_cast<std::size_t>(12 + j)] = NAN;
     if (weighted) target.classes.mutate()[3] = 99;
     y = parameter(y);
     const Tensor<double> found = loss(y, target);
@@ -355,7 +366,8 @@ TEST_CASE("a student learns two tasks from single-task teachers, also where ther
   CHECK(data.targets["kind"].classes(20) == kind(20));  // the data itself is as it was
   CHECK_FALSE(data.targets["kind"].value.defined());
 
-  Model student({.trunk = sequential(Dense(4, 16, rng), Tanh{}), .heads = {{"kind", Dense(16, 2, rng)}, {"size", Dense(16, 1, rng)}}});
+  Model student(
+      {.trunk = sequential(Dense(4, 16, rng), Tanh{}), .heads = {{"kind", Dense(16, 2, rng)}, {"size", Dense(16, 1, rng)}}});
   MultiObjective<double> objective({{"kind", Distillation{}}, {"size", MSE{}}});
   Adam<double> optimizer{parameters<double>(student), {.lr = 0.05}};
   double first = 0, last = 0;

@@ -107,7 +107,8 @@ class Sweep {
   /// The leaf that this input is, when its gradient may be written to directly: nothing else has to see it.
   Leaf<T>* direct_leaf(const Node<T>& node, int input) const {
     Node<T>* x = node.in[input].get();
-    return x && x->leaf && !x->captured && !x->frozen && options_.leaves && !options_.record && !row_ ? static_cast<Leaf<T>*>(x) : nullptr;
+    const bool direct = x && x->leaf && !x->captured && !x->frozen && options_.leaves && !options_.record && !row_;
+    return direct ? static_cast<Leaf<T>*>(x) : nullptr;
   }
 
   /// Hands over the cotangent of an input: [rows..., shape that the input was broadcast to].

@@ -76,8 +76,8 @@ class Heads {
     for (auto& head : heads_) visit(head.name, head.value);
     if (!holds_members()) pack();
   }
-  /// One more head, for a task that comes later: it runs on its own, so that no bit of the others' outputs changes. Throws Error for
-  /// an empty one, a name that is taken, and for a parameter that is somebody's already.
+  /// One more head, for a task that comes later: it runs on its own, so that no bit of the others' outputs changes. Throws Error
+  /// for an empty one, a name that is taken, and for a parameter that is somebody's already.
   void add(std::string name, AnyModule<T> head) {
     if (!head) fail("model: the head of task '", name, "' is empty");
     for (const auto& known : heads_)

@@ -38,7 +38,8 @@ class SharingModel {
       for (Named<AnyModule<T>>& given : options.heads)
         if (given.name == task) head = &given;
       if (!head || options.heads.size() != sharing_.tasks().size())
-        fail("SharingModel: ", sharing_.name(), " is for the tasks ", listing(sharing_.tasks(), [](const std::string& n) { return n; }),
+        fail("SharingModel: ", sharing_.name(), " is for the tasks ",
+             listing(sharing_.tasks(), [](const std::string& n) { return n; }),
              "; heads are given for: ", listing(options.heads, [](const Named<AnyModule<T>>& h) { return h.name; }),
              "; each task needs one");
       if (!head->value) fail("SharingModel: the head of task '", task, "' is empty");
@@ -102,7 +103,8 @@ class SharingModel {
     return Outputs<T>(layout_, {}, std::move(predictions));
   }
   Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
-    if (inputs.size() == 1 && (heads_.size() > 1 || inputs.at(0).name != heads_[0].name)) return run(detail::only_input(inputs), pass);
+    if (inputs.size() == 1 && (heads_.size() > 1 || inputs.at(0).name != heads_[0].name))
+      return run(detail::only_input(inputs), pass);
     // An input per task: the rows that are there, one task after another.
     std::vector<Tensor<T>> parts;
     PoolVector<detail::Presence> presences;
@@ -111,8 +113,8 @@ class SharingModel {
       bool known = false;
       for (const detail::ModelPart<T>& h : heads_) known |= h.name == input.name;
       if (!known)
-        fail("SharingModel: unknown input '", input.name, "'; give one for all tasks, or one per task: ",
-             listing(heads_, [](const detail::ModelPart<T>& h) { return h.name; }));
+        fail("SharingModel: unknown input '", input.name,
+             "'; give one for all tasks, or one per task: ", listing(heads_, [](const detail::ModelPart<T>& h) { return h.name; }));
     }
     for (std::size_t t = 0; t < heads_.size(); ++t) {
       const Input<T>* input = inputs.find(heads_[t].name, static_cast<Index>(t));
@@ -138,6 +140,6 @@ class SharingModel {
   Shared<OutputLayout> layout_;
   std::string penalty_;
 };
-SharingModel(SharingOptions<float>) -> SharingModel<float>;
+SharingModel(SharingOptions<float>)->SharingModel<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -2,7 +2,7 @@
 // Freezing: parameters that training leaves as they are, bit for bit, and their optimizer's state with them.
 //
 //   freeze(model.trunk());                 // a part of a model, with its batch statistics
-//   freeze(model, "task price");           // what a task owns, by the owner's name as `summary` prints it: shared, task x, modality y
+//   freeze(model, "task price");           // what an owner has, by the name that `summary` prints: shared, task x, modality y
 //   unfreeze(model);                       // everything
 //
 // A frozen parameter takes no gradient, so no optimizer, clipping or aggregator sees it, and what lies behind it still gets its
@@ -27,8 +27,10 @@ void set_frozen(std::string_view who, Object& object, std::string_view owner, bo
     if constexpr (Differentiable<typename std::remove_cvref_t<decltype(tensor)>::value_type>)
       if (auto* leaf = leaf_of(tensor)) {
         const std::string text = leaf->owner.text();
-        if (text == owner) leaf->set_frozen(on), any = true;
-        else if ((", " + known + ",").find(", " + text + ",") == std::string::npos) known += (known.empty() ? "" : ", ") + text;
+        if (text == owner)
+          leaf->set_frozen(on), any = true;
+        else if ((", " + known + ",").find(", " + text + ",") == std::string::npos)
+          known += (known.empty() ? "" : ", ") + text;
       }
   });
   if (!any) fail(who, ": no parameter is owned by '", owner, "'; owners: ", known.empty() ? "none" : known);

@@ -146,7 +146,8 @@ struct SegmentLosses {
       const Tensor<T> p = slice(y, 1, s.begin, s.end);
       Tensor<T> slope = s.loss->slope(p, slice(target, 1, s.begin, s.end),
                                       classes.defined() ? classes_of(static_cast<Index>(k)) : nullptr,
-                                      s.settled ? slice(slice(parameters, 0, 0, s.loss->parameters), 1, s.begin, s.end) : Tensor<T>());
+                                      s.settled ? slice(slice(parameters, 0, 0, s.loss->parameters), 1, s.begin, s.end)
+                                                : Tensor<T>());
       slope = slope * (s.scale * slice(g, 0, static_cast<Index>(k), static_cast<Index>(k) + 1));
       if (weights.defined()) {
         const Tensor<T> w = slice(weights, 1, s.begin, s.end);
@@ -196,7 +197,8 @@ double fill_segment(const LossSegment<T>& s, const LossHead& head, Index batch, 
     for (Index j = 0; j < labels; ++j) {
       T weight = !w.defined() ? T(1) : per_sample ? w.data()[i] : w.data()[i * labels + j];
       if (!(weight >= T(0)) || weight == std::numeric_limits<T>::infinity())
-        bad_target(s, join("the weight of sample ", i, " is ", static_cast<double>(weight), "; weights are finite and not negative"));
+        bad_target(s, join("the weight of sample ", i, " is ", static_cast<double>(weight),
+                           "; weights are finite and not negative"));
       const Index at = i * columns + s.begin + j * each;
       Index label = 0;
       T number = 0;
@@ -290,7 +292,8 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
         const Index row = static_cast<Index>(i) / head.width, column = static_cast<Index>(i) % head.width;
         rule.parameters.raw()[row * columns + s.begin + column] = static_cast<T>(head.parameters[i]);
       }
-      sums[k] = detail::fill_segment(s, head, batch, columns, targets, rule.weights, classes ? rule.classes.raw() + k * batch : nullptr);
+      Index* const labels = classes ? rule.classes.raw() + k * batch : nullptr;
+      sums[k] = detail::fill_segment(s, head, batch, columns, targets, rule.weights, labels);
     }
   }
   for (Index k = 0; k < count; ++k) {
@@ -345,7 +348,8 @@ Tensor<T> mae(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
 }
 /// Binary cross-entropy of logits; the target is in [0, 1], or classes 0 and 1.
 template <Differentiable T>
-Tensor<T> bce_with_logits(const Tensor<T>& logits, const std::type_identity_t<Target<T>>& target, const BCEWithLogits& options = {}) {
+Tensor<T> bce_with_logits(const Tensor<T>& logits, const std::type_identity_t<Target<T>>& target,
+                          const BCEWithLogits& options = {}) {
   return mean_loss(options, logits, target);
 }
 /// Cross-entropy of logits [batch, classes] with classes [batch].

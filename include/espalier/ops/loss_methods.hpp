@@ -178,6 +178,11 @@ void settle_loss(const void* loss, LossHead& head) {
 }
 template <class Loss>
 inline constexpr bool has_loss_options = requires(const Loss& loss, LossHead& head) { loss.settle(head); };
+template <class Loss>
+constexpr void (*settle_of())(const void*, LossHead&) {
+  if constexpr (has_loss_options<Loss>) return &settle_loss<Loss>;
+  else return nullptr;
+}
 /// Whether a loss is the one without options, for which nothing needs to be settled.
 template <class Loss>
 bool plain_loss([[maybe_unused]] const Loss& loss) {
@@ -216,7 +221,7 @@ struct ElementwiseLoss {
                                           loss_target<Loss>(),
                                           takes_classes,
                                           count,
-                                          [] { if constexpr (has_loss_options<Loss>) return &settle_loss<Loss>; else return nullptr; }(),
+                                          settle_of<Loss>(),
                                           &sums,
                                           &slopes,
                                           &slope};
@@ -370,7 +375,8 @@ struct CrossEntropy {
     Tensor<T> shares = Tensor<T>::empty(y.shape());
     const Index width = y.shape()[1];
     for (Index i = 0; i < y.shape()[0]; ++i) {
-      const Index label = std::max_element(chosen.data() + i * width, chosen.data() + (i + 1) * width) - (chosen.data() + i * width);
+      const T* const row = chosen.data() + i * width;
+      const Index label = std::max_element(row, row + width) - row;
       const detail::ClassRow<T> at{width, label, nullptr, numbers.data(), width};
       for (Index j = 0; j < width; ++j) shares.raw()[i * width + j] = static_cast<T>(share(at, j));
     }

@@ -20,8 +20,8 @@ struct DistilledOptions {
 
 /// The data with the teacher's predictions in the target of `task`; the rest is shared, not copied. Classes get the logits beside
 /// them, for the loss Distillation, and class -1 where there was no label. Values become (1 - soft) value + soft prediction, which
-/// for MSE is to learn from both, and where there was no label the prediction, with weight `soft`. Throws Error for an unknown task,
-/// a teacher that does not predict it or predicts another shape of it, and as `predict` does.
+/// for MSE is to learn from both, and where there was no label the prediction, with weight `soft`. Throws Error for an unknown
+/// task, a teacher that does not predict it or predicts another shape of it, and as `predict` does.
 template <Differentiable T, ModelFor<T> Model>
 Dataset<T> distilled(Dataset<T> data, std::string_view task, const Model& teacher, const DistilledOptions& options = {}) {
   if (!(options.soft >= 0 && options.soft <= 1)) fail("distilled: soft is ", options.soft, "; it must be in [0, 1]");
@@ -32,7 +32,8 @@ Dataset<T> distilled(Dataset<T> data, std::string_view task, const Model& teache
   if (!found) fail("distilled: the teacher predicts no task '", task, "'; it predicts: ", all.names());
   const Tensor<T>& w = target->weight;
   if (target->classes.defined()) {
-    if (found->rank() != 2) fail("distilled: the teacher's logits of '", task, "' are ", found->shape(), "; they must be [rows, classes]");
+    if (found->rank() != 2)
+      fail("distilled: the teacher's logits of '", task, "' are ", found->shape(), "; they must be [rows, classes]");
     target->value = *found;
     if (!w.defined()) return data;
     target->classes = target->classes.clone();
@@ -53,7 +54,8 @@ Dataset<T> distilled(Dataset<T> data, std::string_view task, const Model& teache
   for (Index i = 0; i < value.size(); ++i) {
     const bool labelled = !w.defined() || w.data()[i / each] > 0;
     const double y = static_cast<double>(found->data()[i]);
-    value.raw()[i] = static_cast<T>(labelled ? (1 - options.soft) * static_cast<double>(target->value.data()[i]) + options.soft * y : y);
+    value.raw()[i] =
+        static_cast<T>(labelled ? (1 - options.soft) * static_cast<double>(target->value.data()[i]) + options.soft * y : y);
     if (!labelled) weight.raw()[i / each] = static_cast<T>(options.soft);
   }
   target->value = value;

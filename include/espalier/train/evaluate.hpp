@@ -132,7 +132,8 @@ class Evaluator {
       if (metrics_[task].empty()) continue;
       const std::string& name = losses.name(k);
       const Tensor<T> prediction = outputs.at(outputs.find(name, k));
-      const Scored batch = scored(prediction, *targets.find(name, k), name, detail::reading_of(objective_->loss(k), prediction, name));
+      const ScoredOptions reading = detail::reading_of(objective_->loss(k), prediction, name);
+      const Scored batch = scored(prediction, *targets.find(name, k), name, reading);
       for (AnyMetric& metric : metrics_[task]) metric.add(batch);
     }
   }

@@ -8,8 +8,8 @@ namespace espalier::inline ESPALIER_ABI {
 
 template <Differentiable T = float>
 struct CGCOptions {
-  std::vector<AnyModule<T>> shared = {};                    // experts of all tasks; see `repeat`
-  std::vector<Named<std::vector<AnyModule<T>>>> own = {};   // experts of each task, by its name; a task may have none
+  std::vector<AnyModule<T>> shared = {};                   // experts of all tasks; see `repeat`
+  std::vector<Named<std::vector<AnyModule<T>>>> own = {};  // experts of each task, by its name; a task may have none
 };
 
 ///   CGC sharing{10, {.shared = repeat(2, expert), .own = {{"price", repeat(1, expert)}, {"sold", repeat(1, expert)}}}, rng};
@@ -73,7 +73,8 @@ class CGC {
     for (std::size_t t = 0; t < tasks_.size(); ++t) {
       // Where shared features are mixed of all experts, every task reaches every expert; the gate stays its task's.
       const Owner owner{Owner::Kind::task, tasks_[t]};
-      for (detail::ModelPart<T>& expert : own_[t]) set_owner<T>(expert, shared_gate_.empty() ? owner : Owner{Owner::Kind::shared, ""});
+      for (detail::ModelPart<T>& expert : own_[t])
+        set_owner<T>(expert, shared_gate_.empty() ? owner : Owner{Owner::Kind::shared, ""});
       set_owner<T>(gates_[t], owner);
     }
   }
@@ -97,6 +98,6 @@ class CGC {
   std::vector<detail::ModelPart<T>> shared_, gates_, shared_gate_;
   std::vector<std::vector<detail::ModelPart<T>>> own_;
 };
-CGC(Index, CGCOptions<float>, Rng&) -> CGC<float>;
+CGC(Index, CGCOptions<float>, Rng&)->CGC<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -16,8 +16,8 @@ struct CrossStitchOptions {
 
 ///   CrossStitch sharing{10, {.towers = {{"price", {stage(), stage()}}, {"sold", {stage(), stage()}}}}};
 /// x_t of stage l + 1 is F_t(sum_s A_ts x_s) of stage l (Misra et al., CVPR 2016, arXiv 1604.03539); the heads get the stitched
-/// features of the last stage. Row t of A is `stitches.l.t`, [tasks, 1] or [tasks, width]. All of it is shared, as every task reaches
-/// it, but for the rows of the last stitch, which are their task's own.
+/// features of the last stage. Row t of A is `stitches.l.t`, [tasks, 1] or [tasks, width]. All of it is shared, as every task
+/// reaches it, but for the rows of the last stitch, which are their task's own.
 template <Differentiable T = float>
 class CrossStitch {
  public:
@@ -76,7 +76,8 @@ class CrossStitch {
     }
     return xs;
   }
-  /// A of a stage, [tasks, tasks, 1] or [tasks, tasks, width]: row t is what task t takes of each. Throws Error for an unknown stage.
+  /// A of a stage, [tasks, tasks, 1] or [tasks, tasks, width]: row t is what task t takes of each. Throws Error for
+  /// an unknown stage.
   Tensor<T> stitch(Index stage) const {
     if (stage < 0 || stage >= static_cast<Index>(stitches_.size()))
       fail(name, ": stage ", stage, " is asked for; there are ", stitches_.size(), ", counted from 0");
@@ -104,6 +105,6 @@ class CrossStitch {
   std::vector<std::vector<detail::ModelPart<T>>> towers_;
   std::vector<std::vector<Tensor<T>>> stitches_;  // [stage][task]: a row of A
 };
-CrossStitch(Index, CrossStitchOptions<float>) -> CrossStitch<float>;
+CrossStitch(Index, CrossStitchOptions<float>)->CrossStitch<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

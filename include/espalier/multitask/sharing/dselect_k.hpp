@@ -7,8 +7,8 @@
 namespace espalier::inline ESPALIER_ABI {
 
 struct DSelectKOptions {
-  Index k = 2;          // experts chosen at most
-  double gamma = 1;     // the smooth step goes from 0 to 1 over this width
+  Index k = 2;       // experts chosen at most
+  double gamma = 1;  // the smooth step goes from 0 to 1 over this width
 };
 
 /// A gate for MMoE (Hazimeh et al., NeurIPS 2021, arXiv 2106.03760), [batch, in] -> [batch, experts]: sum over j < k of
@@ -29,7 +29,8 @@ struct DSelectK {
         experts(experts_),
         bits(bits_of(experts_)) {
     if (in < 1 || experts < 1) fail("DSelectK: in is ", in, ", experts is ", experts, "; both must be at least 1");
-    if (options.k < 1 || options.k > experts) fail("DSelectK: k is ", options.k, "; for ", experts, " experts it must be in [1, ", experts, "]");
+    if (options.k < 1 || options.k > experts)
+      fail("DSelectK: k is ", options.k, "; for ", experts, " experts it must be in [1, ", experts, "]");
     if (!(options.gamma > 0)) fail("DSelectK: gamma is ", options.gamma, "; it must be above 0");
     // The authors' start: all near the middle of the step, where every expert has weight and gradient.
     rng.uniform(select.weight.mutate(), -options.gamma / 100, options.gamma / 100);
@@ -63,7 +64,8 @@ struct DSelectK {
     if (x.rank() != 2) fail("DSelectK: x is ", x.shape(), "; it must be [batch, ", select.in(), "]");
     const Index batch = x.shape()[0];
     const auto g = static_cast<T>(options.gamma);
-    const Tensor<T> half = Tensor<T>::scalar(g / 2), z = minimum(maximum(reshape(select(x), {batch, options.k, bits}), -half), half);
+    const Tensor<T> half = Tensor<T>::scalar(g / 2),
+                    z = minimum(maximum(reshape(select(x), {batch, options.k, bits}), -half), half);
     const Tensor<T> s = z * (T(1.5) / g - z * z * (2 / (g * g * g))) + T(0.5);
     Tensor<T> r;
     for (Index b = 0; b < bits; ++b) {
@@ -78,7 +80,7 @@ struct DSelectK {
     return r;
   }
 };
-DSelectK(Index, Index, Rng&) -> DSelectK<float>;
-DSelectK(Index, Index, Rng&, DSelectKOptions) -> DSelectK<float>;
+DSelectK(Index, Index, Rng&)->DSelectK<float>;
+DSelectK(Index, Index, Rng&, DSelectKOptions)->DSelectK<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

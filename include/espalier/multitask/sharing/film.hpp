@@ -76,6 +76,6 @@ class FiLM {
   detail::ModelPart<T> activation_;
   std::vector<Tensor<T>> gammas_, betas_;  // [stage][task], each [width]
 };
-FiLM(Index, FiLMOptions<float>) -> FiLM<float>;
+FiLM(Index, FiLMOptions<float>)->FiLM<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

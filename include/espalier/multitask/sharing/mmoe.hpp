@@ -36,8 +36,8 @@ class MMoE {
       gates_.emplace_back("gate", options.gates[0]);
     } else {
       for (std::size_t t = 0; t < tasks_.size(); ++t)
-        gates_.emplace_back("gates." + tasks_[t], given ? options.gates[t]
-                                                        : AnyModule<T>(detail::SoftmaxGate<T>(in, experts(), rng)));
+        gates_.emplace_back("gates." + tasks_[t],
+                            given ? options.gates[t] : AnyModule<T>(detail::SoftmaxGate<T>(in, experts(), rng)));
     }
     for (const detail::ModelPart<T>& gate : gates_)
       if (!gate.module) fail(name, ": ", gate.name, " is empty; give it a module");
@@ -58,7 +58,8 @@ class MMoE {
   NamedList<Tensor<T>> gates(const Tensor<T>& x) const {
     const NoGrad no_grad;
     NamedList<Tensor<T>> all;
-    for (const detail::ModelPart<T>& gate : gates_) all.add(gates_.size() == tasks_.size() ? gate.name.substr(6) : "all", gate(x, nullptr));
+    for (const detail::ModelPart<T>& gate : gates_)
+      all.add(gates_.size() == tasks_.size() ? gate.name.substr(6) : "all", gate(x, nullptr));
     return all;
   }
   /// What the gates would like small, [batch, gates]; undefined when they have no such wish. See DSelectK.
@@ -74,7 +75,8 @@ class MMoE {
   void own() {
     for (detail::ModelPart<T>& expert : experts_) set_owner<T>(expert, {Owner::Kind::shared, ""});
     for (std::size_t t = 0; t < gates_.size(); ++t)
-      set_owner<T>(gates_[t], gates_.size() == tasks_.size() ? Owner{Owner::Kind::task, tasks_[t]} : Owner{Owner::Kind::shared, ""});
+      set_owner<T>(gates_[t],
+                   gates_.size() == tasks_.size() ? Owner{Owner::Kind::task, tasks_[t]} : Owner{Owner::Kind::shared, ""});
   }
   void fields(auto&& visit) {
     for (detail::ModelPart<T>& expert : experts_) visit(expert.name, expert);
@@ -85,6 +87,6 @@ class MMoE {
   std::vector<std::string> tasks_;
   std::vector<detail::ModelPart<T>> experts_, gates_;
 };
-MMoE(Index, MMoEOptions<float>, Rng&) -> MMoE<float>;
+MMoE(Index, MMoEOptions<float>, Rng&)->MMoE<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

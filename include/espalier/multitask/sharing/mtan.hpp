@@ -21,8 +21,8 @@ template <Differentiable T = float>
 struct MTANOptions {
   std::vector<std::string> tasks = {};
   std::vector<MTANStage<T>> stages = {};
-  Index reduction = 4;       // the masks' hidden layer is the stage's width over this, at least 1
-  bool batch_norm = true;    // after each of the masks' two layers
+  Index reduction = 4;     // the masks' hidden layer is the stage's width over this, at least 1
+  bool batch_norm = true;  // after each of the masks' two layers
 };
 
 ///   MTAN sharing{10, {.tasks = {"price", "sold"}, .stages = {{block(10)}, {block(32)}}}, rng};
@@ -46,12 +46,13 @@ class MTAN {
     for (std::size_t l = 0; l < options.stages.size(); ++l) {
       MTANStage<T>& given = options.stages[l];
       if (!given.first) fail(name, ": stage ", l, " has no `first`; give it a module");
-      const Stage& stage = stages_.emplace_back(Stage{part("first", l, given.first), part("last", l, given.last), part("next", l, given.next), {}});
+      const Stage& stage =
+          stages_.emplace_back(Stage{part("first", l, given.first), part("last", l, given.last), part("next", l, given.next), {}});
       const Index u = detail::width_of(name, stage.first, in), p = given.last ? detail::width_of(name, stage.last, u) : u;
       for (const std::string& task : tasks_) {
         const Index hidden = std::max<Index>(1, p / options.reduction);
         std::vector<AnyModule<T>> layers{Linear<T>(u + before, hidden, rng), BatchNorm1d<T>(hidden), ReLU{},
-                                         Linear<T>(hidden, p, rng), BatchNorm1d<T>(p), Sigmoid{}};
+                                         Linear<T>(hidden, p, rng),          BatchNorm1d<T>(p),      Sigmoid{}};
         if (!options.batch_norm) {
           layers.erase(layers.begin() + 4);
           layers.erase(layers.begin() + 1);
@@ -101,6 +102,6 @@ class MTAN {
   std::vector<std::string> tasks_;
   std::vector<Stage> stages_;
 };
-MTAN(Index, MTANOptions<float>, Rng&) -> MTAN<float>;
+MTAN(Index, MTANOptions<float>, Rng&)->MTAN<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

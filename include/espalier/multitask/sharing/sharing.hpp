@@ -157,8 +157,10 @@ class AnySharing {
     const std::vector<std::string>& tasks() const override { return sharing.tasks(); }
     PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const override { return sharing(x, pass); }
     Tensor<T> penalty([[maybe_unused]] const Tensor<T>& x, [[maybe_unused]] Pass* pass) const override {
-      if constexpr (requires { sharing.penalty(x, pass); }) return sharing.penalty(x, pass);
-      else return {};
+      if constexpr (requires { sharing.penalty(x, pass); })
+        return sharing.penalty(x, pass);
+      else
+        return {};
     }
     void own() override { sharing.own(); }
     const void* type() const override { return &type_tag<S>; }

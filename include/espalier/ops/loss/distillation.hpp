@@ -39,8 +39,9 @@ struct Distillation {
       }
     const auto count = static_cast<Index>(there.size());
     Tensor<Index> rows = Tensor<Index>::empty({count});
-    Tensor<T> hard = Tensor<T>::zeros({count, width}), taught = Tensor<T>::zeros({count, width});  // factors of the log-probabilities
-    double entropy = 0;  // of the teacher: the part that depends on no parameter
+    Tensor<T> hard = Tensor<T>::zeros({count, width}),
+              taught = Tensor<T>::zeros({count, width});  // factors of the log-probabilities
+    double entropy = 0;                                   // of the teacher: the part that depends on no parameter
     const double teacher = v.defined() ? soft * temperature * temperature : 0, label = v.defined() ? 1 - soft : 1;
     for (Index k = 0; k < count; ++k) {
       const Index i = there[static_cast<std::size_t>(k)];

@@ -32,7 +32,8 @@ struct BinaryFocal {
   }
   ESPALIER_INLINE static auto slope(const auto& y, const auto& t, const auto& gamma, const auto& positive, const auto& negative) {
     const auto s = softplus(y), r = softplus(-y), p = sigmoid(y), q = sigmoid(-y);
-    return (1 - t) * negative * (exp(-(gamma * r)) * (p + gamma * q * s)) - t * positive * (exp(-(gamma * s)) * (q + gamma * p * r));
+    return (1 - t) * negative * (exp(-(gamma * r)) * (p + gamma * q * s)) -
+           t * positive * (exp(-(gamma * s)) * (q + gamma * p * r));
   }
 };
 

@@ -18,8 +18,10 @@ struct Ordinal {
   bool plain() const { return importance.empty() && class_weights.empty(); }
   void settle(LossHead& head) const {
     head.weigh_classes(class_weights, head.width + 1);
-    if (importance.empty()) head.set(0, 1);
-    else head.set(0, importance, "importance weight");
+    if (importance.empty())
+      head.set(0, 1);
+    else
+      head.set(0, importance, "importance weight");
   }
   ESPALIER_INLINE static auto value(const auto& y, const auto& t) { return softplus(y) - y * t; }
   ESPALIER_INLINE static auto slope(const auto& y, const auto& t) { return sigmoid(y) - t; }

@@ -7,8 +7,9 @@
 namespace espalier::inline ESPALIER_ABI::metrics {
 
 /// The share of the weight that is predicted right: of classes, rows whose largest logit (the first of equal ones) is
-/// that of the class; of ordered classes, rows with as many logits above 0 as the class says; of binary and multi-label targets, elements whose logit is above 0 exactly when the target is
-/// above 1/2. NaN without labels, and when a prediction is NaN.
+/// that of the class; of ordered classes, rows with as many logits above 0 as the class says; of binary and multi-label
+/// targets, elements whose logit is above 0 exactly when the target is above 1/2. NaN without labels, and when a
+/// prediction is NaN.
 struct Accuracy {
   static constexpr std::string_view name = "accuracy";
   static constexpr bool higher_is_better = true;

@@ -21,8 +21,7 @@ struct Pinball {
       if (!(q > 0 && q < 1)) fail(name, ": a level is ", q, "; levels lie in (0, 1)");
     const std::size_t count = levels.size();
     if (count == 0 || static_cast<std::size_t>(batch.width) % count != 0)
-      fail(name, ": task '", batch.task, "' has ", batch.width, " columns for ", count,
-           " levels; give it the levels of its loss");
+      fail(name, ": task '", batch.task, "' has ", batch.width, " columns for ", count, " levels; give it the levels of its loss");
     for (std::size_t i = 0; i < batch.value.size(); ++i) {
       if (!(batch.weight[i] > 0)) continue;
       const double q = levels[i % count], below = batch.value[i] - batch.prediction[i];

@@ -24,7 +24,7 @@ inline void log_odds(double* row, Index width) {
   double second = -std::numeric_limits<double>::infinity();
   for (Index j = 0; j < width; ++j)
     if (j != best) second = std::max(second, row[j]);
-  Total all, others;  // compensated, so that rows that differ in the order of their logits alone stay tied
+  Total all, others;                   // compensated, so that rows that differ in the order of their logits alone stay tied
   for (Index j = 0; j < width; ++j) {  // the difference of two infinite logits is none
     all.add(row[j] == most ? 1 : std::exp(row[j] - most));
     if (j != best) others.add(row[j] == second ? 1 : std::exp(row[j] - second));

@@ -148,7 +148,8 @@ struct ARRMSE {
   void add(const Scored& batch) {
     all_.add(name, batch);
     if (batch.rows > 0 && !means.empty() && static_cast<Index>(means.size()) != batch.width)
-      fail(name, ": task '", batch.task, "' has ", batch.width, " outputs, but there are ", means.size(), " means; give one per output");
+      fail(name, ": task '", batch.task, "' has ", batch.width, " outputs, but there are ", means.size(),
+           " means; give one per output");
   }
   double value() const {
     detail::WeightedMean mean;
