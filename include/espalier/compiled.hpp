@@ -52,7 +52,7 @@
   ESPALIER_INSTANTIATE struct detail::ElementwiseLoss<T, MSE>;                                                                 \
   ESPALIER_INSTANTIATE struct detail::ElementwiseLoss<T, MAE>;                                                                 \
   ESPALIER_INSTANTIATE struct detail::ElementwiseLoss<T, BCEWithLogits>;                                                       \
-  ESPALIER_INSTANTIATE struct detail::ElementwiseLoss<T, CrossEntropy>;                                                        \
+  ESPALIER_INSTANTIATE struct detail::ClassLoss<T, CrossEntropy>;                                                              \
   ESPALIER_INSTANTIATE struct LinearOp<T>;                                                                                     \
   ESPALIER_INSTANTIATE struct SegmentLosses<T>;                                                                                \
   ESPALIER_INSTANTIATE struct Matmul<T>;                                                                                       \
@@ -79,7 +79,7 @@
   ESPALIER_INSTANTIATE double clip_grad_norm(const NamedList<Tensor<T>>&, double);                                             \
   ESPALIER_INSTANTIATE struct Dataset<T>;                                                                                      \
   ESPALIER_INSTANTIATE class Loader<T>;                                                                                        \
-  ESPALIER_INSTANTIATE Scored scored(const Tensor<T>&, const Target<T>&, std::string_view);                                    \
+  ESPALIER_INSTANTIATE Scored scored(const Tensor<T>&, const Target<T>&, std::string_view, const ScoredOptions&);              \
   ESPALIER_INSTANTIATE class Evaluator<T>;                                                                                     \
   ESPALIER_INSTANTIATE class Trainer<T>;
 

@@ -307,7 +307,112 @@ def losses():
     logits = torch.tensor([[-1000.0, -40, -1], [0, 1, 40], [1000, -1000, 1000]], dtype=torch.float64)
     case("bce_with_logits_far", bce, logits, torch.tensor([[1.0, 0, 1], [0, 1, 1], [1, 0, 0]], dtype=torch.float64))
     case("cross_entropy_far", cross_entropy, logits, torch.tensor([2, 0, 1]))
+    losses_with_options(file, generator(6), weights)
     file.write()
+
+
+def losses_with_options(file, draws, weights):
+    """sum(w l) / sum(w v) of element losses l that hold class weights v already, where there are any."""
+
+    def case(name, element_losses, prediction, target, sample_weights=None, class_weights=None):
+        leaf = prediction.clone().requires_grad_()
+        values = element_losses(leaf, target)
+        w = torch.ones_like(values) if sample_weights is None else sample_weights
+        if w.shape != values.shape:
+            w = w.repeat_interleave(values.numel() // w.numel()).reshape(values.shape)
+        v = torch.ones_like(values) if class_weights is None else class_weights[target]
+        loss = (w * values).sum() / (w * v).sum()
+        loss.backward()
+        file.add(f"{name}.prediction", prediction)
+        file.add(f"{name}.target", target)
+        if sample_weights is not None:
+            file.add(f"{name}.weights", sample_weights)
+        file.add(f"{name}.loss", loss)
+        file.add(f"{name}.grad.prediction", leaf.grad)
+
+    file.note("Losses with options. huber: delta 0.75. smooth_l1: beta 0.5.")
+    huber = lambda p, t: F.huber_loss(p, t, reduction="none", delta=0.75)
+    smooth_l1 = lambda p, t: F.smooth_l1_loss(p, t, reduction="none", beta=0.5)
+    for name, function in (("huber", huber), ("smooth_l1", smooth_l1)):
+        prediction, target = noise(draws, 7, 3), noise(draws, 7, 3)
+        case(name, function, prediction, target)
+        case(name + "_elements", function, prediction, target, weights(7, 3))
+
+    file.note("quantile: levels 0.1, 0.5, 0.9 of one number, in quantile_two of two; weights are per number.")
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+
+    def pinball(p, t):
+        d = t.repeat_interleave(3, dim=1) - p
+        q = levels.repeat(t.shape[1])
+        return torch.maximum(q * d, (q - 1) * d)
+
+    case("quantile", pinball, noise(draws, 7, 3), noise(draws, 7, 1))
+    case("quantile_two_elements", pinball, noise(draws, 7, 6), noise(draws, 7, 2), weights(7, 2))
+
+    file.note("bce_positive: positive weights 3, 1, 0.25. binary_focal: gamma 2, alpha 0.25; binary_focal_none: gamma 0.5, "
+              "without alpha, by the formula of torchvision's sigmoid_focal_loss.")
+    positive = torch.tensor([3, 1, 0.25], dtype=torch.float64)
+    bce = lambda p, t: F.binary_cross_entropy_with_logits(p, t, reduction="none", pos_weight=positive)
+
+    def binary_focal(gamma, alpha):
+        def losses(p, t):
+            ce, q = F.binary_cross_entropy_with_logits(p, t, reduction="none"), torch.sigmoid(p)
+            factor = 1 if alpha is None else alpha * t + (1 - alpha) * (1 - t)
+            return factor * (1 - (q * t + (1 - q) * (1 - t))) ** gamma * ce
+
+        return losses
+
+    hard = (torch.rand(7, 3, generator=draws, dtype=torch.float64) > 0.6).double()
+    for name, function in (("bce_positive", bce), ("binary_focal", binary_focal(2, 0.25)),
+                           ("binary_focal_none", binary_focal(0.5, None))):
+        prediction = noise(draws, 7, 3, scale=2)
+        case(name, function, prediction, hard)
+        case(name + "_elements", function, prediction, hard, weights(7, 3))
+    soft = (torch.rand(7, 3, generator=draws, dtype=torch.float64) * 64).round() / 64
+    case("bce_positive_soft", bce, noise(draws, 7, 3), soft)
+
+    file.note("cross_entropy_classes: class weights 1, 0.5, 2, 4, 0.25; cross_entropy_smooth: label smoothing 0.1; "
+              "cross_entropy_both: both. focal: gamma 2; focal_classes: gamma 1.5 and the class weights.")
+    classes = torch.tensor([1, 0.5, 2, 4, 0.25], dtype=torch.float64)
+
+    def focal(gamma, class_weights=None):
+        def losses(p, t):
+            q = F.softmax(p, 1).gather(1, t[:, None])[:, 0]
+            return (1 - q) ** gamma * F.cross_entropy(p, t, weight=class_weights, reduction="none")
+
+        return losses
+
+    target = torch.randint(0, 5, (8,), generator=draws)
+    for name, function, v in (
+            ("cross_entropy_classes", lambda p, t: F.cross_entropy(p, t, weight=classes, reduction="none"), classes),
+            ("cross_entropy_smooth", lambda p, t: F.cross_entropy(p, t, label_smoothing=0.1, reduction="none"), None),
+            ("cross_entropy_both",
+             lambda p, t: F.cross_entropy(p, t, weight=classes, label_smoothing=0.1, reduction="none"), classes),
+            ("focal", focal(2), None), ("focal_classes", focal(1.5, classes), classes)):
+        prediction = noise(draws, 8, 5, scale=2)
+        case(name, function, prediction, target, class_weights=v)
+        case(name + "_weighted", function, prediction, target, weights(8), class_weights=v)
+    prediction = noise(draws, 8, 5)
+    ours = F.cross_entropy(prediction, target, weight=classes, label_smoothing=0.1, reduction="none").sum()
+    assert torch.isclose(ours / classes[target].sum(),
+                         F.cross_entropy(prediction, target, weight=classes, label_smoothing=0.1))
+
+    file.note("ordinal: CORAL's loss of 4 logits for 5 classes; ordinal_important: importance 2, 1, 1, 0.5 and the class "
+              "weights.")
+    important = torch.tensor([2, 1, 1, 0.5], dtype=torch.float64)
+
+    def coral(importance, class_weights=None):
+        def losses(p, t):
+            above = (t[:, None] > torch.arange(4)).double()
+            terms = F.logsigmoid(p) * above + (F.logsigmoid(p) - p) * (1 - above)  # as the authors write it
+            sums = -(terms * importance).sum(1)
+            return sums if class_weights is None else class_weights[t] * sums
+
+        return losses
+
+    case("ordinal", coral(1), noise(draws, 8, 4, scale=2), target)
+    case("ordinal_important_weighted", coral(important, classes), noise(draws, 8, 4, scale=2), target, weights(8),
+         class_weights=classes)
 
 
 # Optimizers ----------------------------------------------------------------------------------------------------------
@@ -469,6 +574,181 @@ def weightings(file):
     file.add("gradnorm.state", s)
 
 
+def distillation():
+    file = File("distillation.txt", "Distillation: (1 - soft) cross-entropy + soft T^2 KL(teacher || student) at temperature T = 3, "
+                "soft = 0.3, by F.kl_div; the mean over the samples, in `weighted` by their weights. Class -1: no label.")
+    draws = generator(8)
+    student, teacher = noise(draws, 6, 4, scale=2).requires_grad_(), noise(draws, 6, 4, scale=2)
+    labels = torch.tensor([0, 3, -1, 1, 2, -1])
+    hard = F.cross_entropy(student, labels.clamp(min=0), reduction="none") * (labels >= 0)
+    soft = F.kl_div(F.log_softmax(student / 3, 1), F.softmax(teacher / 3, 1), reduction="none").sum(1) * 9
+    weights = torch.tensor([1, 0.5, 2, 0, 1, 0.25], dtype=torch.float64)
+    for name, value in (("student", student), ("teacher", teacher), ("labels", labels), ("weights", weights)):
+        file.add(name, value)
+    for name, w in (("plain", torch.ones_like(weights)), ("weighted", weights)):
+        loss = (w * (0.7 * hard + 0.3 * soft)).sum() / w.sum()
+        file.add(name + ".loss", loss)
+        file.add(name + ".grad", torch.autograd.grad(loss, student, retain_graph=True)[0])
+    file.write()
+
+
+def sharing():
+    file = File("sharing.txt", "Architectures of multitask/sharing under a SharingModel: tasks a and b, heads Linear(3, 1) and "
+                "Linear(3, 2), batch 6, 4 inputs. <case>.p.<parameter>: values; <case>.x: input; <case>.y.<task>: outputs; "
+                "<case>.c.<task>: cotangents; <case>.g.<parameter>, <case>.gx: gradients of sum(c y) over all outputs.")
+    draws = generator(7)
+
+    def linear(p, name, x):
+        return F.linear(x, p[name + ".weight"], p.get(name + ".bias"))
+
+    def stage(p, name, x):  # Sequential(Linear, Tanh)
+        return torch.tanh(linear(p, name + ".0", x))
+
+    def block(name, wide, out):
+        return {name + ".weight": (out, wide), name + ".bias": (out,)}
+
+    def stages(*names, wide=4):
+        return {k: v for name in names for k, v in block(name + ".0", wide, 3).items()}
+
+    def case(name, shapes, forward):
+        shapes = {**{"sharing." + k: v for k, v in shapes.items()}, **block("heads.a", 3, 1), **block("heads.b", 3, 2)}
+        x = noise(draws, 6, 4).requires_grad_()
+        p = {k: noise(draws, *shape, scale=0.7).requires_grad_() for k, shape in shapes.items()}
+        a, b, *penalty = forward({k.removeprefix("sharing."): v for k, v in p.items()}, x)
+        outputs = {"a": linear(p, "heads.a", a), "b": linear(p, "heads.b", b)}
+        if penalty:
+            outputs["penalty"] = penalty[0]
+        cotangents = {k: noise(draws, *y.shape) for k, y in outputs.items()}
+        sum((c * outputs[k]).sum() for k, c in cotangents.items()).backward()
+        file.add(f"{name}.x", x)
+        file.add(f"{name}.gx", x.grad)
+        for k, v in p.items():
+            file.add(f"{name}.p.{k}", v)
+            file.add(f"{name}.g.{k}", v.grad)
+        for k, y in outputs.items():
+            file.add(f"{name}.y.{k}", y)
+            file.add(f"{name}.c.{k}", cotangents[k])
+
+    def mix(gate, experts):
+        return sum(gate[:, e:e + 1] * expert for e, expert in enumerate(experts))
+
+    def softmax_gate(p, name, x):
+        return F.softmax(x @ p[name + ".weight"].T, 1)
+
+    def mmoe(p, x):
+        experts = [stage(p, f"experts.{e}", x) for e in range(3)]
+        return [mix(softmax_gate(p, f"gates.{t}", x), experts) for t in "ab"]
+
+    experts = stages("experts.0", "experts.1", "experts.2")
+    case("mmoe", {**experts, "gates.a.weight": (3, 4), "gates.b.weight": (3, 4)}, mmoe)
+
+    def omoe(p, x):
+        f = mix(softmax_gate(p, "gate", x), [stage(p, f"experts.{e}", x) for e in range(3)])
+        return f, f
+
+    case("omoe", {**experts, "gate.weight": (3, 4)}, omoe)
+
+    def choices(p, name, x):
+        z = (x @ p[name + ".select.weight"].T).reshape(-1, 2, 2)
+        step = torch.where(z <= -0.5, 0.0, torch.where(z >= 0.5, 1.0, -2 * z**3 + 1.5 * z + 0.5))
+        bit = lambda b, e: step[:, :, b] if e >> b & 1 else 1 - step[:, :, b]
+        return torch.stack([bit(0, e) * bit(1, e) for e in range(3)], 2)
+
+    def dselect(p, x):
+        experts = [stage(p, f"experts.{e}", x) for e in range(3)]
+        features, penalties = [], []
+        for t in "ab":
+            r = choices(p, f"gates.{t}", x)
+            features.append(mix((F.softmax(x @ p[f"gates.{t}.mix.weight"].T, 1)[:, :, None] * r).sum(1), experts))
+            entropy = -(r * torch.log(r + 1e-6)).sum((1, 2))
+            penalties.append(entropy + (1 / (r.sum(2) + 1e-6)).sum(1))
+        return *features, torch.stack(penalties, 1)
+
+    case("dselect", {**experts, **{f"gates.{t}.{k}.weight": (n, 4) for t in "ab" for k, n in (("select", 4), ("mix", 2))}},
+         dselect)
+
+    def level(p, start, xa, xb, xs, shared_gate):
+        shared = [stage(p, f"{start}shared.{e}", xs) for e in range(2)]
+        own = {t: [stage(p, f"{start}own.{t}.{e}", x) for e in range(n)] for t, x, n in (("a", xa, 1), ("b", xb, 2))}
+        out = [mix(softmax_gate(p, f"{start}gates.{t}", x), shared + own[t]) for t, x in (("a", xa), ("b", xb))]
+        if shared_gate:
+            out.append(mix(softmax_gate(p, start + "gates_shared", xs), shared + own["a"] + own["b"]))
+        return out
+
+    def level_shapes(start, wide, shared_gate):
+        shapes = stages(*(start + k for k in ("shared.0", "shared.1", "own.a.0", "own.b.0", "own.b.1")), wide=wide)
+        shapes |= {start + "gates.a.weight": (3, wide), start + "gates.b.weight": (4, wide)}
+        return shapes | ({start + "gates_shared.weight": (5, wide)} if shared_gate else {})
+
+    case("cgc", level_shapes("", 4, False), lambda p, x: level(p, "", x, x, x, False))
+
+    def ple(p, x):
+        xs = [x, x, x]
+        for i in range(3):
+            xs = level(p, f"levels.{i}.", *xs, i < 2)
+        return xs
+
+    case("ple", {k: v for i in range(3) for k, v in level_shapes(f"levels.{i}.", 4 if i == 0 else 3, i < 2).items()}, ple)
+
+    def cross_stitch(p, x):
+        a = b = x
+        for i in range(2):
+            a, b = stage(p, f"towers.a.{i}", a), stage(p, f"towers.b.{i}", b)
+            s, r = p[f"stitches.{i}.a"], p[f"stitches.{i}.b"]
+            a, b = s[0] * a + s[1] * b, r[0] * a + r[1] * b
+        return a, b
+
+    for name, width in (("cross_stitch", 1), ("cross_stitch_channels", 3)):
+        case(name, {**stages("towers.a.0", "towers.b.0"), **stages("towers.a.1", "towers.b.1", wide=3),
+                    **{f"stitches.{i}.{t}": (2, width) for i in range(2) for t in "ab"}}, cross_stitch)
+
+    def mtan(norm):
+        def forward(p, x):
+            def mask(name, z):
+                for k, act in ((0, torch.relu), (3 if norm else 2, torch.sigmoid)):
+                    z = linear(p, f"{name}.{k}", z)
+                    if norm:
+                        z = F.batch_norm(z, None, None, p[f"{name}.{k + 1}.weight"], p[f"{name}.{k + 1}.bias"], True)
+                    z = act(z)
+                return z
+
+            e, p_last = {}, x
+            for i in range(2):
+                u = stage(p, f"stages.{i}.first", p_last)
+                p_last = stage(p, f"stages.{i}.last", u) if i == 0 else u
+                for t in "ab":
+                    e[t] = mask(f"masks.{t}.{i}", u if i == 0 else torch.cat([u, e[t]], 1)) * p_last
+                    e[t] = stage(p, f"stages.{i}.next", e[t]) if i == 0 else e[t]
+            return e["a"], e["b"]
+
+        return forward
+
+    def mask_shapes(norm):
+        shapes = stages("stages.0.first") | stages("stages.0.last", "stages.0.next", "stages.1.first", wide=3)
+        for name, wide in ((f"masks.{t}.{i}", 3 + 3 * i) for t in "ab" for i in range(2)):
+            second = 3 if norm else 2
+            shapes |= block(f"{name}.0", wide, 3) | block(f"{name}.{second}", 3, 3)
+            if norm:
+                shapes |= {f"{name}.{k}.{part}": (3,) for k in (1, 4) for part in ("weight", "bias")}
+        return shapes
+
+    case("mtan", mask_shapes(False), mtan(False))
+    case("mtan_norm", mask_shapes(True), mtan(True))
+
+    def film(p, x):
+        def features(t):
+            h = x
+            for i in range(2):
+                h = torch.relu(p[f"gamma.{t}.{i}"] * linear(p, f"stages.{i}", h) + p[f"beta.{t}.{i}"])
+            return h
+
+        return features("a"), features("b")
+
+    case("film", {**block("stages.0", 4, 3), **block("stages.1", 3, 3),
+                  **{f"{k}.{t}.{i}": (3,) for k in ("gamma", "beta") for t in "ab" for i in range(2)}}, film)
+    file.write()
+
+
 def main():
     torch.set_num_threads(1)
     program_02("programs_02_k1.txt", tasks=1, seed=51)
@@ -479,6 +759,8 @@ def main():
     losses()
     optimizers()
     weighting()
+    distillation()
+    sharing()
 
 
 if __name__ == "__main__":

@@ -74,6 +74,22 @@ def elements(prediction, label, weights):
 # Values --------------------------------------------------------------------------------------------------------------
 
 
+def relative_error(t, y, w):
+    """scikit-learn has no arrmse, but knows the parts; a constant target has no spread."""
+    errors = metrics.mean_squared_error(t, y, sample_weight=w)
+    spread = metrics.mean_squared_error(t, np.full_like(t, np.average(t, weights=w)), sample_weight=w)
+    return 0.0 if errors == 0 else np.inf if np.ptp(t) == 0 else np.sqrt(errors / spread)
+
+
+def quantiles(name, prediction, label, weights=None):
+    """Three levels; the label of a column is that of its number."""
+    t, y, w = elements(prediction, label, weights)
+    levels = [0.1, 0.5, 0.9]
+    each = [(metrics.mean_pinball_loss(t, y, sample_weight=w, alpha=levels[j % 3]), w.sum())
+            for j, (t, y, w) in enumerate(columns(prediction, label, weights))]
+    case(name, prediction, label, weights, [("pinball", np.average([e for e, _ in each], weights=[w for _, w in each]))])
+
+
 def regression(name, prediction, label, weights=None):
     if weights is None or weights.ndim == 1:  # scikit-learn knows weights per sample
         keep = np.ones(len(label), bool) if weights is None else weights > 0
@@ -83,6 +99,7 @@ def regression(name, prediction, label, weights=None):
                    "mae": metrics.mean_absolute_error(*arguments, **options),
                    "rmse": metrics.root_mean_squared_error(*arguments, **options),
                    "r2": metrics.r2_score(*arguments, **options)}
+        own = metrics.r2_score(*arguments, **options, multioutput="raw_values")
     else:
         t, y, w = elements(prediction, label, weights)
         each = columns(prediction, label, weights)
@@ -90,6 +107,10 @@ def regression(name, prediction, label, weights=None):
                    "mae": metrics.mean_absolute_error(t, y, sample_weight=w),
                    "rmse": np.mean([metrics.root_mean_squared_error(t, y, sample_weight=w) for t, y, w in each]),
                    "r2": np.mean([metrics.r2_score(t, y, sample_weight=w) for t, y, w in each])}
+        own = [metrics.r2_score(t, y, sample_weight=w) for t, y, w in each]
+    results["arrmse"] = np.mean([relative_error(*column) for column in columns(prediction, label, weights)])
+    if all(np.ptp(t) > 0 for t, _, _ in columns(prediction, label, weights)):
+        assert np.isclose(results["arrmse"], np.mean(np.sqrt(1 - np.asarray(own))), rtol=1e-12)
     case(name, prediction, label, weights, results.items())
 
 
@@ -140,6 +161,20 @@ def one_against_rest(label, p, w):
     return area
 
 
+def ordinal(t, y, w, count):
+    return [("ordinal_mae", metrics.mean_absolute_error(t, y, sample_weight=w)),
+            ("quadratic_kappa", metrics.cohen_kappa_score(t, y, weights="quadratic", sample_weight=w, labels=range(count)))]
+
+
+def ordered(name, prediction, label, weights=None):
+    """Logits of being above each class but the last."""
+    keep = np.ones(len(label), bool) if weights is None else weights > 0
+    t, logits, w = label[keep], prediction[keep], None if weights is None else weights[keep]
+    y = (logits > 0).sum(axis=1)
+    results = [("accuracy", metrics.accuracy_score(t, y, sample_weight=w))] + ordinal(t, y, w, logits.shape[1] + 1)
+    case(name, prediction, label, weights, results)
+
+
 def classes(name, prediction, label, weights=None, auroc=True):
     keep = np.ones(len(label), bool) if weights is None else weights > 0
     t, logits, w = label[keep], prediction[keep], None if weights is None else weights[keep]
@@ -147,7 +182,10 @@ def classes(name, prediction, label, weights=None, auroc=True):
     count = p.shape[1]
     results = [("accuracy", metrics.accuracy_score(t, y, sample_weight=w)),
                ("log_loss", metrics.log_loss(t, p, sample_weight=w, labels=range(count)))]
+    results += ordinal(t, y, w, count)
     if auroc:
+        precision = [metrics.average_precision_score(t == k, tied(p[:, k]), sample_weight=w) for k in range(count)]
+        results.append(("average_precision", precision[1] if count == 2 else np.mean(precision)))
         area = metrics.roc_auc_score(t, tied(p[:, 1]), sample_weight=w) if count == 2 else one_against_rest(t, p, w)
         results.append(("auroc", area))
     for score, function in SCORES.items():
@@ -164,6 +202,8 @@ def binary(name, prediction, label, weights=None):
     results = [("accuracy", metrics.accuracy_score(t, y, sample_weight=w)),
                ("log_loss", metrics.log_loss(t, p, sample_weight=w, labels=[0, 1])),
                ("auroc", metrics.roc_auc_score(t, logits, sample_weight=w))]
+    precision = metrics.average_precision_score(t, logits, sample_weight=w) if t.any() else np.nan
+    results.append(("average_precision", precision))
     for score, function in SCORES.items():
         results += [(f"{score}_{a}", function(t, y, average=a, sample_weight=w)) for a in AVERAGES]
         results.append((score, function(t, y, average="binary", sample_weight=w)))
@@ -185,11 +225,14 @@ def labels(name, prediction, label, weights=None):
         keep = np.ones(len(label), bool) if weights is None else weights > 0
         t, logits, w = label[keep].astype(int), prediction[keep], None if weights is None else weights[keep]
         results.append(("auroc", metrics.roc_auc_score(t, logits, sample_weight=w, average="macro")))
+        results.append(("average_precision", metrics.average_precision_score(t, logits, sample_weight=w, average="macro")))
         for score, function in SCORES.items():
             results += [(f"{score}_{a}", function(t, (logits > 0).astype(int), average=a, sample_weight=w))
                         for a in AVERAGES]
     else:
         results.append(("auroc", np.mean([metrics.roc_auc_score(t, s, sample_weight=w) for t, s, w in each])))
+        precision = [metrics.average_precision_score(t, s, sample_weight=w) for t, s, w in each]
+        results.append(("average_precision", np.mean(precision)))
         for score, function in SCORES.items():
             of = [function(t.astype(int), (s > 0).astype(int), sample_weight=w) for t, s, w in each]
             results += [(f"{score}_macro", np.mean(of)),
@@ -233,6 +276,24 @@ def classifications():
     labels("labels_never", prediction, label, weights_of(40))
 
 
+def quantiles_and_orders():
+    note("Quantiles of levels 0.1, 0.5, 0.9: of one number, in quantiles_two of two, each number's in neighbouring columns.")
+    for name, numbers, weights in (("quantiles", 1, None), ("quantiles_weighted", 1, weights_of(30)),
+                                   ("quantiles_elements", 1, weights_of(30, 3)), ("quantiles_two", 2, None),
+                                   ("quantiles_two_weighted", 2, weights_of(30)),
+                                   ("quantiles_two_elements", 2, weights_of(30, 6))):
+        label = noise(30, numbers).repeat(3, axis=1)
+        quantiles(name, label + noise(30, 3 * numbers, scale=0.5) + np.tile([-1, 0, 1], numbers), label, weights)
+
+    note("Ordered classes: the logits of being above classes 0, 1 and 2 of four; ordered_two has two classes.")
+    label = draws.integers(0, 4, 40)
+    prediction = noise(40, 3) + label[:, None] - [0.5, 1.5, 2.5]
+    ordered("ordered", prediction, label)
+    ordered("ordered_weighted", prediction, label, weights_of(40))
+    label = draws.integers(0, 2, 40)
+    ordered("ordered_two", noise(40, 1) + label[:, None] - 0.5, label)
+
+
 def main():
     note(f"Metrics: <case>.<metric> is the metric of <case>.prediction and <case>.value or <case>.classes, with "
          f"<case>.weights where there are any. Made by make_metrics.py with scikit-learn {sklearn.__version__}.")
@@ -240,6 +301,7 @@ def main():
         warnings.simplefilter("ignore", sklearn.exceptions.UndefinedMetricWarning)
         regressions()
         classifications()
+        quantiles_and_orders()
     (FOLDER / "metrics.txt").write_text("\n".join(lines) + "\n")
 
 

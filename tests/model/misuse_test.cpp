@@ -117,7 +117,7 @@ TEST_CASE("an objective says which task and what there is", "[fast]") {
   *targets.find("kind") = Target<double>(Tensor<double>::zeros({2, 3}));
   CHECK_THROWS_WITH(
       objective(y, targets),
-      "cross_entropy: task 'kind': the target has values; cross-entropy needs classes, a Tensor<Index> [batch]");
+      "cross_entropy: task 'kind': the target has values; this loss needs classes, a Tensor<Index> [batch]");
   CHECK_THROWS_WITH(objective(y, make_targets())["colour"], "losses: unknown task 'colour'; known: kind, size");
   CHECK_THROWS_WITH(make_targets()["colour"], "targets: unknown target 'colour'; known: kind, size");
 }

@@ -1,5 +1,10 @@
 #include "espalier/ops/loss.hpp"
 
+#include "espalier/ops/loss/focal.hpp"
+#include "espalier/ops/loss/huber.hpp"
+#include "espalier/ops/loss/ordinal.hpp"
+#include "espalier/ops/loss/quantile.hpp"
+
 #include <limits>
 
 #include "support/catch.hpp"
@@ -13,12 +18,37 @@ using support::same_bits;
 
 namespace {
 
+const std::vector<double> class_weights{1, 0.5, 2, 4, 0.25};
+
+/// Calls `f` with the loss of a case of golden/losses.txt, its options as there.
+template <class F>
+auto with_loss(std::string_view name, F f) {
+  const auto is = [&](std::string_view start) { return name.starts_with(start); };
+  if (is("mse")) return f(MSE{});
+  if (is("mae")) return f(MAE{});
+  if (is("huber")) return f(Huber{.delta = 0.75});
+  if (is("smooth_l1")) return f(SmoothL1{.beta = 0.5});
+  if (is("quantile")) return f(Quantile{.levels = {0.1, 0.5, 0.9}});
+  if (is("bce_positive")) return f(BCEWithLogits{.positive_weights = {3, 1, 0.25}});
+  if (is("bce")) return f(BCEWithLogits{});
+  if (is("binary_focal_none")) return f(BinaryFocal{.gamma = 0.5, .alpha = std::nullopt});
+  if (is("binary_focal")) return f(BinaryFocal{});
+  if (is("focal_classes")) return f(Focal{.gamma = 1.5, .class_weights = class_weights});
+  if (is("focal")) return f(Focal{});
+  if (is("ordinal_important")) return f(Ordinal{.importance = {2, 1, 1, 0.5}, .class_weights = class_weights});
+  if (is("ordinal")) return f(Ordinal{});
+  if (is("cross_entropy_classes")) return f(CrossEntropy{.class_weights = class_weights});
+  if (is("cross_entropy_smooth")) return f(CrossEntropy{.label_smoothing = 0.1});
+  if (is("cross_entropy_both")) return f(CrossEntropy{.class_weights = class_weights, .label_smoothing = 0.1});
+  return f(CrossEntropy{});
+}
+bool has_classes(std::string_view name) {
+  return name.starts_with("cross_entropy") || name.starts_with("focal") || name.starts_with("ordinal");
+}
 /// The loss of one name, as a function of prediction and target.
-Tensor<double> loss_of(std::string_view name, const Tensor<double>& prediction, const Target<double>& target) {
-  if (name.starts_with("mse")) return mse(prediction, target);
-  if (name.starts_with("mae")) return mae(prediction, target);
-  if (name.starts_with("bce")) return bce_with_logits(prediction, target);
-  return cross_entropy(prediction, target);
+template <class T>
+Tensor<T> loss_of(std::string_view name, const Tensor<T>& prediction, const Target<T>& target) {
+  return with_loss(name, [&](const auto& loss) { return mean_loss(loss, prediction, target); });
 }
 
 struct Case {
@@ -33,7 +63,7 @@ struct Case {
     prediction = parameter(array("prediction"));
     loss = array("loss");
     grad = array("grad.prediction");
-    if (name.starts_with("cross_entropy"))
+    if (has_classes(name))
       target.classes = cast<Index>(array("target"));
     else
       target.value = array("target");
@@ -49,15 +79,25 @@ bool all_zero(const Tensor<double>& x) {
 }
 using Segments = std::span<const LossSegment<double>>;
 
-/// Five heads of all kinds and ways to be weighted in one block of eleven columns, two of which are no head's.
+/// Five heads of all kinds and ways to be weighted in one block of eleven columns, two of which are no head's; with `more`, as
+/// many again with options.
 struct Block {
   Target<double> numbers, weighted, elements, classes, none;
   Tensor<double> block;
   std::vector<LossSegment<double>> segments;
 
-  explicit Block(bool gaps = true) {
+  Target<double> number;
+  const Huber huber{.delta = 0.75}, tight{.delta = 0.1};
+  const SmoothL1 smooth_l1{};
+  const Quantile quantile{};
+  const BCEWithLogits positive{.positive_weights = {3}};
+  const BinaryFocal binary_focal{};
+  const Focal focal{.gamma = 0.5, .class_weights = {1, 0.5, 2}};
+  const Ordinal ordinal{.importance = {2, 1}, .class_weights = {1, 0.5, 2}};
+  const CrossEntropy smooth{.class_weights = {1, 0, 2}, .label_smoothing = 0.2};
+
+  explicit Block(bool gaps = true, bool more = false, Index n = 70) {  // 70: more than the 64 rows that are summed in float
     Rng rng{11};
-    const Index n = 70;  // more than the 64 rows that are summed in float
     numbers = Target<double>(Tensor<double>::normal({n, 2}, rng));
     weighted = Target<double>(Tensor<double>::normal({n}, rng), Tensor<double>::uniform({n}, 0, 2, rng));
     elements = Target<double>(Tensor<double>::uniform({n, 2}, 0, 1, rng), Tensor<double>::uniform({n, 2}, 0, 2, rng));
@@ -83,6 +123,25 @@ struct Block {
     add(loss_methods<double, BCEWithLogits>, 2, elements, "elements");
     add(loss_methods<double, CrossEntropy>, 3, classes, "classes");
     add(loss_methods<double, MAE>, 1, none, "none");
+    number = Target<double>(Tensor<double>::normal({n}, rng));
+    const auto option = [&]<class Loss>(const Loss& loss, Index width, const Target<double>& target) {
+      add(loss_methods<double, Loss>, width, target, Loss::name);
+      segments.back().options = &loss;
+    };
+    if (more) {
+      option(huber, 2, numbers);
+      option(tight, 1, weighted);
+      option(smooth_l1, 2, elements);
+      option(quantile, 3, number);
+      option(positive, 2, elements);
+      add(loss_methods<double, BCEWithLogits>, 2, elements, "plain");
+      option(binary_focal, 2, elements);
+      option(focal, 3, classes);
+      option(ordinal, 2, classes);
+      option(smooth, 3, classes);
+      add(loss_methods<double, CrossEntropy>, 3, classes, "plain classes");
+      add(loss_methods<double, Ordinal>, 2, classes, "plain levels");
+    }
     block = parameter(Tensor<double>::normal({n, c}, rng));
   }
   Block(const Block&) = delete;
@@ -107,24 +166,21 @@ TEST_CASE("losses and gradients are PyTorch's", "[fast]") {
     CHECK(difference(gradient_of(loss, c.prediction), c.grad) < 1e-12);
     ++cases;
   }
-  CHECK(cases == 13);
+  CHECK(cases == 38);
 }
 
 TEST_CASE("float losses agree with double", "[fast]") {
   const Golden file("losses.txt");
-  for (const char* name :
-       {"mse_weighted", "mae_elements", "bce_with_logits_weighted", "cross_entropy_weighted", "mse"}) {
+  for (const auto& array : file.arrays()) {
+    if (!array.name.ends_with(".loss") || array.name.find("_far") != std::string::npos) continue;
+    const std::string name = array.name.substr(0, array.name.size() - 5);
     const Case c(file, name);
     const Tensor<float> p = parameter(cast<float>(c.prediction));
     Target<float> t;
     t.value = cast<float>(c.target.value);
     t.classes = c.target.classes;
     t.weight = cast<float>(c.target.weight);
-    const std::string_view kind = name;
-    const Tensor<float> loss = kind.starts_with("mse")   ? mse(p, t)
-                               : kind.starts_with("mae") ? mae(p, t)
-                               : kind.starts_with("bce") ? bce_with_logits(p, t)
-                                                         : cross_entropy(p, t);
+    const Tensor<float> loss = loss_of(name, p, t);
     INFO(name);
     CHECK(loss.item() == Approx(c.loss.item()).epsilon(1e-6));
     CHECK(difference(cast<double>(grad(loss, {p})[0]), c.grad) < 1e-6);
@@ -165,13 +221,14 @@ TEST_CASE("predictions and targets of any rank, the batch first", "[fast]") {
 // ---- nothing labelled, and what lies behind a weight of 0 --------------------------------------------------------------
 
 TEST_CASE("nothing labelled: loss 0, gradient exactly 0, weight sum 0", "[fast]") {
-  for (const std::string name : {"mse", "mae", "bce", "cross_entropy"}) {
+  for (const std::string name : {"mse", "mae", "bce", "cross_entropy", "huber", "quantile", "bce_positive", "binary_focal",
+                                 "focal", "ordinal", "cross_entropy_smooth"}) {
     const Tensor<double> p = parameter(Tensor<double>({2, 3}, {1, -1e300, NAN, 1e300, 0, -0.0}));
     Target<double> t;
-    if (name == "cross_entropy")
+    if (has_classes(name))
       t.classes = Tensor<Index>({2}, {-7, 99});
     else
-      t.value = Tensor<double>::full({2, 3}, NAN);
+      t.value = Tensor<double>::full({2, name == "quantile" ? 1 : 3}, NAN);
     t.weight = Tensor<double>::zeros({2});
     const Tensor<double> loss = loss_of(name, p, t);
     INFO(name);
@@ -211,11 +268,12 @@ TEST_CASE("what lies behind a weight of 0 changes nothing by a bit", "[fast]") {
         t.value = t.value.clone();
       else
         t.classes = t.classes.clone();
+      const Index each = t.value.defined() ? p.size() / t.value.size() : width;  // columns of one number
       for (Index i = 0; i < n * width; ++i)
-        if (t.weight.data()[per_sample ? i / width : i] == 0) {
+        if (t.weight.data()[per_sample ? i / width : i / each] == 0) {
           p.mutate()[static_cast<std::size_t>(i)] = garbage;  // the prediction too
           if (t.value.defined())
-            t.value.mutate()[static_cast<std::size_t>(i)] = garbage;
+            t.value.mutate()[static_cast<std::size_t>(i / each)] = garbage;
           else
             t.classes.mutate()[static_cast<std::size_t>(i / width)] = -5;
         }
@@ -227,20 +285,51 @@ TEST_CASE("what lies behind a weight of 0 changes nothing by a bit", "[fast]") {
   }
 }
 
+TEST_CASE("far from the target the losses stay finite and have the right limits", "[fast]") {
+  for (const double far : {30.0, 800.0, 1e4}) {
+    const Tensor<double> right({1, 2}, {far, -far}), wrong = -right;
+    const Target<double> first(Tensor<double>({1, 2}, {1, 0})), label(Tensor<Index>({1}, {0}));
+    const auto check = [&](const auto& loss, const Target<double>& t, double expected) {
+      INFO(loss.name << ' ' << far);
+      for (const bool good : {true, false}) {
+        const Tensor<double> p = parameter((good ? right : wrong).clone()), value = mean_loss(loss, p, t);
+        const Tensor<double> recorded = grad(value, {p}, {.create_graph = true})[0];
+        CHECK(value.item() == Approx(good ? 0 : expected).epsilon(1e-12).margin(1e-12));
+        for (const Tensor<double>& g : {gradient_of(value, p), recorded})
+          for (const double v : g.values()) CHECK(std::isfinite(v));
+      }
+    };
+    check(Focal{.gamma = 0.5}, label, 2 * far);
+    check(Focal{}, label, 2 * far);
+    check(BinaryFocal{.gamma = 0.5, .alpha = std::nullopt}, first, far);
+    check(BCEWithLogits{.positive_weights = {3, 1}}, first, 2 * far);
+  }
+}
+
+TEST_CASE("focal losses without focus are cross-entropy, and a class of weight 0 is no label", "[fast]") {
+  Rng rng{5};
+  const Tensor<double> p = Tensor<double>::normal({6, 3}, rng);
+  const Target<double> labels(Tensor<Index>({6}, {0, 2, 1, 1, 0, 2})), numbers(Tensor<double>::uniform({6, 3}, 0, 1, rng));
+  CHECK(difference(mean_loss(Focal{.gamma = 0}, p, labels), cross_entropy(p, labels)) < 1e-14);
+  CHECK(difference(mean_loss(BinaryFocal{.gamma = 0, .alpha = std::nullopt}, p, numbers), bce_with_logits(p, numbers)) < 1e-14);
+  const Target<double> masked(labels.classes, Tensor<double>({6}, {1, 0, 1, 1, 1, 0}));
+  CHECK(same_bits(cross_entropy(p, labels, {.class_weights = {1, 1, 0}}), cross_entropy(p, masked)));
+  CHECK(difference(mean_loss(Huber{.delta = 1e9}, p, numbers), 0.5 * mse(p, numbers)) < 1e-14);
+  CHECK(difference(mean_loss(Quantile{.levels = {0.5}}, p, numbers), 0.5 * mae(p, numbers)) < 1e-14);
+}
+
 // ---- packed segments -------------------------------------------------------------------------------------------------
 
 TEST_CASE("losses of segments are those of the heads one by one", "[fast]") {
   for (const bool gaps : {false, true}) {
-    const Block b(gaps);
+    const Block b(gaps, true);
     const Tensor<double> losses = b.losses();
     Tensor<double> expected = Tensor<double>::zeros(b.block.shape());
     for (std::size_t k = 0; k < b.segments.size(); ++k) {
       const auto& s = b.segments[k];
       const Tensor<double> p = parameter(slice(b.block, 1, s.begin, s.end).clone());
-      const Tensor<double> alone = s.loss == &loss_methods<double, MSE>             ? mse(p, *s.target)
-                                   : s.loss == &loss_methods<double, MAE>           ? mae(p, *s.target)
-                                   : s.loss == &loss_methods<double, BCEWithLogits> ? bce_with_logits(p, *s.target)
-                                                                                    : cross_entropy(p, *s.target);
+      const LossSegment<double> only{s.loss, 0, s.end - s.begin, s.target, s.task, s.options};
+      const Tensor<double> alone = sum(segment_losses(p, Segments(&only, 1)));
       CHECK(std::abs(losses(static_cast<Index>(k)) - alone.item()) < 1e-14);
       expected = expected + pad(gradient_of(alone, p), 1, s.begin, b.block.shape()[1] - s.end);
     }
@@ -312,7 +401,7 @@ TEST_CASE("rows and a diagonal of tasks go through segment_losses as one task at
 
 TEST_CASE("segment_losses has the derivatives that central differences find", "[fast]") {
   CHECK(support::broken_derivatives(support::samples_of<SegmentLosses<double>>()).empty());
-  const Block b;
+  const Block b(true, true, 7);
   CHECK(gradcheck([&](const auto& x) { return segment_losses(x[0], Segments(b.segments)); }, {b.block}).passed);
 }
 TEST_CASE("segment_losses takes rows together, and its fused backward is the recorded one", "[fast]") {
@@ -339,7 +428,7 @@ TEST_CASE("losses refuse what does not fit, naming the task", "[fast]") {
   CHECK_THROWS_WITH(mse(p, Target<double>(Tensor<Index>::zeros({4}))),
                     "mse: task 'loss': the target has classes; this loss needs values");
   CHECK_THROWS_WITH(cross_entropy(p, t),
-                    "cross_entropy: task 'loss': the target has values; cross-entropy needs classes, a "
+                    "cross_entropy: task 'loss': the target has values; this loss needs classes, a "
                     "Tensor<Index> [batch]");
   CHECK_THROWS_WITH(cross_entropy(Tensor<double>::zeros({4, 2, 3}), Tensor<Index>::zeros({4})),
                     "cross_entropy: task 'loss': the prediction is [4, 2, 3]; it must be [batch, classes]");
@@ -353,6 +442,32 @@ TEST_CASE("losses refuse what does not fit, naming the task", "[fast]") {
                     "mse: task 'loss': the weight is [3]; it must be [4], one per sample, or the target's shape");
   CHECK_THROWS_WITH(cross_entropy(p, {Tensor<Index>::zeros({4}), Tensor<double>::zeros({4, 2})}),
                     "cross_entropy: task 'loss': the weight is [4, 2]; it must be [4], one per sample");
+  const auto refuses = [&](const auto& loss, const Target<double>& target, const std::string& text) {
+    CHECK_THROWS_WITH(mean_loss(loss, p, target), std::string(loss.name) + ": task 'loss': " + text);
+  };
+  const Target<double> two(Tensor<Index>({4}, {0, 1, 1, 0})), three(Tensor<Index>({4}, {0, 1, 3, 0}));
+  refuses(Huber{.delta = 0}, t, "the delta is 0; it must be finite and above 0");
+  refuses(SmoothL1{.beta = HUGE_VAL}, t, "the beta is inf; it must be finite and above 0");
+  refuses(Quantile{.levels = {}}, t, "there are no levels; give it at least one");
+  refuses(Quantile{.levels = {0.5, 1}}, t, "a level is 1; levels lie in (0, 1)");
+  refuses(Quantile{}, t, "the prediction has 2 columns for 3 levels; it must have one per number and level");
+  refuses(Quantile{.levels = {0.1, 0.9}}, t, "the target is [4, 2], the prediction [4, 2]; the target must be [4, 1] or [4]");
+  refuses(BCEWithLogits{.positive_weights = {1, 2, 3}}, t,
+          "there are 3 positive weights for 2 columns; give one per column, or one for all");
+  refuses(BCEWithLogits{.positive_weights = {-1}}, t, "the positive weight is -1; it must be finite and above 0");
+  refuses(BinaryFocal{.gamma = -1}, t, "gamma is -1; it must be finite and not negative");
+  refuses(BinaryFocal{.alpha = 1}, t, "alpha is 1; it must lie in (0, 1)");
+  refuses(Focal{.gamma = NAN}, two, "gamma is nan; it must be finite and not negative");
+  refuses(Focal{.class_weights = {1}}, two, "there are 1 class weights for 2 classes; give one per class");
+  refuses(CrossEntropy{.class_weights = {1, -1}}, two, "a class weight is -1; weights are finite and not negative");
+  refuses(CrossEntropy{.label_smoothing = 1}, two, "label_smoothing is 1; it must be in [0, 1)");
+  refuses(Ordinal{}, t, "the target has values; this loss needs classes, a Tensor<Index> [batch]");
+  refuses(Ordinal{}, three, "sample 2 has class 3; classes must lie in [0, 2]");
+  refuses(Ordinal{.importance = {1, 2, 3}}, two,
+          "there are 3 importance weights for 2 columns; give one per column, or one for all");
+  refuses(Ordinal{.class_weights = {1, 2}}, two, "there are 2 class weights for 3 classes; give one per class");
+  CHECK_THROWS_WITH(mean_loss(Ordinal{}, Tensor<double>::zeros({4}), two),
+                    "ordinal: task 'loss': the prediction is [4]; it must be [batch, classes - 1]");
   CHECK_THROWS_WITH(mse(p, {t, Tensor<double>({4}, {1, 0, -0.5, 1})}),
                     "mse: task 'loss': the weight of sample 2 is -0.5; weights are finite and not negative");
   CHECK_THROWS_WITH(mse(p, {t, Tensor<double>({4}, {1, NAN, 1, 1})}),

@@ -98,6 +98,7 @@ struct Node {
   bool leaf = false;
   bool consumed = false;  // a backward pass has used it up
   bool captured = false;  // `grad` wants the cotangent that arrives here
+  bool frozen = false;    // a leaf that takes no gradient from backward passes
   std::uint64_t sequence = 0;
   const NodeType<T>* type = nullptr;
   Ref<Node>* in = nullptr;
@@ -311,6 +312,7 @@ struct Leaf : Node<T> {
   struct Part {
     Index begin, end;
     bool fresh;
+    bool frozen = false;  // stays fresh, whatever is written to its rows
   };
 
   Tensor<T> grad;     // written on first use
@@ -354,6 +356,19 @@ struct Leaf : Node<T> {
       for (Part& p : parts) p.fresh = true;
     reached = 0;
   }
+  /// Whether it takes no gradient: what it holds is dropped, and it stays as it is through any step. A pack takes none when none
+  /// of its parts does.
+  void set_frozen(bool on) {
+    if (on && has_grad()) clear_grad();
+    this->frozen = on;
+    if (!pack) return;
+    Leaf& whole = *pack_leaf();
+    if (!on && my_part().frozen && !whole.fresh && !whole.frozen) grad_view().fill(T(0));  // was written to, and did not count
+    my_part().frozen = on;
+    whole.frozen = true;
+    for (const Part& p : whole.parts) whole.frozen &= p.frozen;
+    if (whole.reached == 0) whole.fresh = true;
+  }
   /// Opens the gradient for writing: marks the parts that `labels` name (all without labels) as reached and returns whether
   /// the caller must add to what is there instead of overwriting it.
   bool open_grad(const Labels& labels) {
@@ -379,7 +394,7 @@ struct Leaf : Node<T> {
 
  private:
   void reach(Part& p) {
-    if (std::exchange(p.fresh, false)) ++reached;
+    if (!p.frozen && std::exchange(p.fresh, false)) ++reached;
   }
 };
 

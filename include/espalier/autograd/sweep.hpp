@@ -336,7 +336,7 @@ class Sweep {
     }
   }
 
-  bool reaches(const Leaf<T>& leaf) const { return options_.own || leaf.owner.kind != Owner::Kind::task; }
+  bool reaches(const Leaf<T>& leaf) const { return !leaf.frozen && (options_.own || leaf.owner.kind != Owner::Kind::task); }
   void to_leaf(Leaf<T>& leaf, Tensor<T> g, const Labels& labels) {
     if (!reaches(leaf)) return;
     if (options_.separate && labels.rows()) return sink_->rows(leaf, std::move(g), labels);

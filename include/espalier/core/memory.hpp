@@ -148,6 +148,7 @@ struct alignas(64) Buffer {
   std::uint32_t version = 0;  // counts in-place updates, so that backward can refuse stale values
   unsigned size_class = 0;
   bool borrowed = false;
+  bool frozen = false;    // holds statistics that training leaves as they are; see nn/freeze.hpp
   std::size_t bytes = 0;  // asked for; 0 when borrowed
   std::byte* data = nullptr;
   Ref<Buffer> pack;  // where `data` lives when it is not ours

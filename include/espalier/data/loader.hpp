@@ -70,12 +70,10 @@ class Loader {
   Loader(D data, LoaderOptions options, const Rng& rng)
       : Loader(detail::Source<T>(std::move(data)), options, rng) {}
 
-  /// The rows of the data.
-  Index size() const { return data_.size(); }
+  /// The rows of an epoch: those of the data, unless the data says otherwise.
+  Index size() const { return options_.shuffle ? data_.epoch_rows() : data_.size(); }
   /// The number of batches in an epoch.
-  Index batches() const {
-    return data_.size() / options_.batch + (!options_.drop_last && data_.size() % options_.batch != 0);
-  }
+  Index batches() const { return size() / options_.batch + (!options_.drop_last && size() % options_.batch != 0); }
   const LoaderOptions& options() const { return options_; }
 
   /// Goes to the start of an epoch, and through it.
@@ -120,14 +118,14 @@ class Loader {
       : data_(std::move(data)), options_(options), rng_(rng.seed(), rng.stream()) {
     if (options_.batch < 1) fail("Loader: the batch is ", options_.batch, " rows; it must be at least 1");
     if (batches() == 0)
-      fail("Loader: ", data_.size(), " rows in batches of ", options_.batch,
+      fail("Loader: ", size(), " rows in batches of ", options_.batch,
            options_.drop_last ? " without the last, partial one" : "", " are no batch at all");
   }
 
   /// Puts the rows in the order of the current epoch.
   void order() {
-    if (row_ < 0 || row_ > data_.size())
-      fail("Loader: the position is row ", row_, " of ", data_.size(), "; it was saved with other data");
+    if (row_ < 0 || row_ > size()) fail("Loader: the position is row ", row_, " of ", size(), "; it was saved with other data");
+    if (options_.shuffle && data_.order(rng_, epoch_, rows_)) return;
     rows_.resize(static_cast<std::size_t>(data_.size()));
     taken_ = 0;
     for (std::size_t r = 0; r < rows_.size(); ++r) rows_[r] = static_cast<Index>(r);
@@ -138,7 +136,7 @@ class Loader {
 
   /// Makes the next batch; false, and on to the next epoch, when there is none.
   bool advance() {
-    const Index count = std::min(options_.batch, data_.size() - row_);
+    const Index count = std::min(options_.batch, size() - row_);
     if (count == 0 || (options_.drop_last && count < options_.batch)) {
       ++epoch_;
       row_ = taken_ = 0;

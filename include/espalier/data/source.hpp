@@ -8,7 +8,11 @@
 //   };
 //   Loader loader{Images{files}, {.batch = 32}, rng};
 //
-// `rows` is const and may be called for any rows, in any order; what it returns is checked as any Dataset is.
+// `rows` is const and may be called for any rows, in any order; what it returns is checked as any Dataset is. A type that wants
+// to say which rows a shuffled epoch is made of has two members more (data/task_mixture.hpp is one):
+//
+//   Index epoch_rows() const;                                              // how many, the same for every epoch
+//   std::vector<Index> order(const Rng& rng, Index epoch) const;           // which, of [0, size()), repeats allowed
 
 #include <concepts>
 #include <span>
@@ -24,6 +28,13 @@ template <class D, class T>
 concept DatasetFor = requires(const D& data, std::span<const Index> rows) {
   { data.size() } -> std::convertible_to<Index>;
   { data.rows(rows) } -> std::same_as<Batch<T>>;
+};
+
+/// Whatever says itself which rows a shuffled epoch is made of.
+template <class D>
+concept OrdersEpochs = requires(const D& data, const Rng& rng) {
+  { data.epoch_rows() } -> std::convertible_to<Index>;
+  { data.order(rng, Index{}) } -> std::same_as<std::vector<Index>>;
 };
 
 /// Some rows of a type of the program's own, which is shared, not copied: the parts of a split, for a Loader each.
@@ -63,6 +74,20 @@ class Source {
       : size_(static_cast<Index>(std::as_const(data).size())), data_(new Held<D>(std::move(data))) {}
 
   Index size() const { return size_; }
+  /// The rows of a shuffled epoch: all, unless the data says otherwise.
+  Index epoch_rows() const {
+    const Index rows = data_->epoch_rows();
+    return rows < 0 ? size_ : rows;
+  }
+  /// The data's own order of an epoch; false when it leaves that to the loader. Throws Error for an order that is none.
+  bool order(const Rng& rng, Index epoch, std::vector<Index>& rows) const {
+    if (data_->epoch_rows() < 0) return false;
+    rows = data_->order(rng, epoch);
+    if (static_cast<Index>(rows.size()) != data_->epoch_rows())
+      fail("Loader: the data gave an order of ", rows.size(), " rows; its epochs are of ", data_->epoch_rows());
+    check_rows("Loader", rows, size_);
+    return true;
+  }
   /// Throws Error when the batch is none, or of another size.
   Batch<T> rows(std::span<const Index> rows) const {
     Batch<T> batch = data_->rows(rows);
@@ -77,6 +102,8 @@ class Source {
     Count refs;
     virtual ~Base() = default;
     virtual Batch<T> rows(std::span<const Index> rows) const = 0;
+    virtual Index epoch_rows() const = 0;  // -1: all, in the loader's order
+    virtual std::vector<Index> order(const Rng& rng, Index epoch) const = 0;
     friend void destroy(Base* base) { delete base; }
   };
   template <class D>
@@ -84,6 +111,14 @@ class Source {
     D data;
     explicit Held(D d) : data(std::move(d)) {}
     Batch<T> rows(std::span<const Index> rows) const override { return data.rows(rows); }
+    Index epoch_rows() const override {
+      if constexpr (OrdersEpochs<D>) return static_cast<Index>(data.epoch_rows());
+      else return -1;
+    }
+    std::vector<Index> order([[maybe_unused]] const Rng& rng, [[maybe_unused]] Index epoch) const override {
+      if constexpr (OrdersEpochs<D>) return data.order(rng, epoch);
+      else return {};
+    }
   };
 
   Index size_;
@@ -96,6 +131,8 @@ struct Borrowed {
   const D* data;
   Index size() const { return static_cast<Index>(data->size()); }
   auto rows(std::span<const Index> rows) const { return data->rows(rows); }
+  Index epoch_rows() const requires OrdersEpochs<D> { return static_cast<Index>(data->epoch_rows()); }
+  std::vector<Index> order(const Rng& rng, Index epoch) const requires OrdersEpochs<D> { return data->order(rng, epoch); }
 };
 
 /// The T of a Batch<T>.

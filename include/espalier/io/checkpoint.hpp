@@ -6,6 +6,7 @@
 //   load("run.safetensors", state);   // all or nothing
 //   load("run.safetensors", {{"model", model}}, {.partial = true});   // of a whole run, the model alone
 //   save_weights("model.safetensors", model);   // bare PyTorch names, for Python and back
+//   load_weights("model.safetensors", other.trunk(), {.prefix = "trunk"});   // a part, for another model to start from
 //
 // A file holds what `fields` visits, under the visitor's paths ("model.trunk.0.weight"): tensors with their dtype and
 // shape, numbers as rank-0 tensors (F64, I64, U64, BOOL), texts as their bytes (io/checkpoint_fields.hpp), an undefined
@@ -375,12 +376,18 @@ void save_weights(const std::string& path, const Model& model, const SaveOptions
   detail::save_items("save_weights", path, {&item, 1}, detail::weights_kind, options.metadata);
 }
 
-/// Reads a file of `save_weights`, or one that Python wrote, as `load` does. Of tied tensors one name suffices.
+struct LoadWeightsOptions {
+  /// Only what the file has under this name, such as "trunk", for a part of a model; what else it has stays unread. Empty: all.
+  std::string prefix = {};
+};
+
+/// Reads a file of `save_weights`, or one that Python wrote, as `load` does. Of tied tensors one name suffices. A trunk from a
+/// file of another model with other heads: load_weights(path, model.trunk(), {.prefix = "trunk"}).
 template <class Model>
   requires(!std::is_const_v<Model>)
-void load_weights(const std::string& path, Model& model) {
-  const State::Item item("", model);
-  detail::load_items("load_weights", path, {&item, 1}, detail::weights_kind, false);
+void load_weights(const std::string& path, Model& model, const LoadWeightsOptions& options = {}) {
+  const State::Item item(options.prefix, model);
+  detail::load_items("load_weights", path, {&item, 1}, detail::weights_kind, !options.prefix.empty());
 }
 
 /// The program's own metadata in a file of `save` or `save_weights`; of a file of another program, all there is. Reads

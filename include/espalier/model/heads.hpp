@@ -76,6 +76,28 @@ class Heads {
     for (auto& head : heads_) visit(head.name, head.value);
     if (!holds_members()) pack();
   }
+  /// One more head, for a task that comes later: it runs on its own, so that no bit of the others' outputs changes. Throws Error
+  /// for an empty one, a name that is taken, and for a parameter that is somebody's already.
+  void add(std::string name, AnyModule<T> head) {
+    if (!head) fail("model: the head of task '", name, "' is empty");
+    for (const auto& known : heads_)
+      if (known.name == name) fail("model: task '", name, "' appears twice; names must differ");
+    detail::each_tensor(head, [&](const std::string& path, auto& tensor) {
+      if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
+        if (const Leaf<T>* leaf = leaf_of(tensor); leaf && leaf->owner.kind != Owner::Kind::unknown)
+          fail("model: the head of task '", name, "' has a parameter, ", path, ", of ", leaf->owner.text(),
+               "; a head that comes later needs its own");
+    });
+    set_owner<T>(head, {Owner::Kind::task, name});
+    OutputLayout layout = *layout_;
+    layout.names.push_back(name);
+    layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
+    separate_.push_back(heads_.size());
+    hashes_.push_back(detail::hash_name(name));
+    heads_.push_back({std::move(name), std::move(head)});
+    ++added_;
+    layout_ = Shared<OutputLayout>(std::move(layout));
+  }
   /// Packs the linear heads whose parameters are theirs alone.
   void pack() {
     std::vector<Linear<T>*> members;
@@ -84,7 +106,7 @@ class Heads {
     Index columns = 0;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
       Linear<T>* head = heads_[i].value.template as<Linear<T>>();
-      const bool fits = head && packable(*head) && (members.empty() || head->in() == members[0]->in());
+      const bool fits = head && !added(i) && packable(*head) && (members.empty() || head->in() == members[0]->in());
       layout.names.push_back(heads_[i].name);
       if (fits) {
         layout.places.push_back({columns, columns + head->out(), -1});
@@ -112,6 +134,7 @@ class Heads {
   }
 
  private:
+  bool added(std::size_t i) const { return i + added_ >= heads_.size(); }
   static bool packable(const Linear<T>& head) {
     const auto free = [](const Tensor<T>& t) {
       return t.defined() && leaf_of(t) && leaf_of(t)->owner.kind == Owner::Kind::task && !leaf_of(t)->pack &&
@@ -140,6 +163,7 @@ class Heads {
     leaf.owner = {Owner::Kind::task, ""};
     const Index row = shape.span(1, shape.rank());
     Index at = 0;
+    bool all_frozen = true;
     for (Tensor<T>* member : members) {
       const Index rows = member->shape()[0];
       std::copy_n(member->data(), member->size(), whole.raw() + at * row);
@@ -151,15 +175,18 @@ class Heads {
       part.part = static_cast<Index>(leaf.parts.size());
       part.grad = {};
       part.fresh = true;
-      leaf.parts.push_back({at, at + rows, true});
+      leaf.parts.push_back({at, at + rows, true, part.frozen});
+      all_frozen &= part.frozen;
       at += rows;
     }
+    leaf.frozen = all_frozen;
     return whole;
   }
 
   std::vector<Named<AnyModule<T>>> heads_;
   std::vector<std::uint64_t> hashes_;
   std::vector<std::size_t> separate_;  // heads that run on their own
+  std::size_t added_ = 0;              // heads that came later, the last ones
   Tensor<T> weight_, bias_;            // of the packed heads: [columns, in], [columns]
   Shared<OutputLayout> layout_;
 };

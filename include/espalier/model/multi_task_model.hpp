@@ -30,6 +30,9 @@ class MultiTaskModel {
   Outputs<T> operator()(const Tensor<T>& x, Pass& pass) const { return run(x, &pass); }
   AnyModule<T>& trunk() { return trunk_; }
   Heads<T>& heads() { return heads_; }
+  /// One more task on the trained model; the outputs of the others stay as they are, bit for bit. Give the optimizer the head's
+  /// parameters (`optimizer.add`) and make an objective of all tasks. Throws Error as Heads::add does.
+  void add_task(std::string name, AnyModule<T> head) { heads_.add(std::move(name), std::move(head)); }
   void fields(auto&& visit) {
     visit("trunk", trunk_);
     visit("heads", heads_);

@@ -22,39 +22,52 @@
 
 namespace espalier::inline ESPALIER_ABI {
 
-/// A task's loss: one of MSE, MAE, BCEWithLogits, CrossEntropy, or any function of (prediction, Target<T>) that gives a
-/// tensor of one element. Such a function sees only targets that have a label somewhere, and honours the weights itself.
+/// A task's loss: a loss struct, with its options (MSE, CrossEntropy, Huber, ...), or any function of (prediction, Target<T>)
+/// that gives a tensor of one element. Such a function sees only targets that have a label somewhere, and honours the weights
+/// itself.
 template <Differentiable T = float>
 class TaskLoss {
  public:
   template <SegmentLoss Loss>
-  TaskLoss(Loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {}
+  TaskLoss(Loss loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {
+    if (!detail::plain_loss(loss)) held_ = Owned<Base>(new Options<Loss>(std::move(loss)));
+  }
   template <class F>
     requires std::is_invocable_r_v<Tensor<T>, F, const Tensor<T>&, const Target<T>&>
-  TaskLoss(F function) : name_("custom"), function_(new Held<F>(std::move(function))) {}
+  TaskLoss(F function) : name_("custom"), held_(new Function<F>(std::move(function))) {}
 
-  bool custom() const { return static_cast<bool>(function_); }
+  bool custom() const { return !methods_; }
   const LossMethods<T>& methods() const { return *methods_; }
+  /// The struct, where it has options that count; null otherwise. See LossSegment.
+  const void* options() const { return methods_ && held_ ? held_->options() : nullptr; }
   std::string_view name() const { return name_; }
-  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return function_->call(prediction, target); }
+  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return held_->call(prediction, target); }
 
  private:
   struct Base {
     virtual ~Base() = default;
-    virtual Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) = 0;
+    virtual Tensor<T> call(const Tensor<T>&, const Target<T>&) { return {}; }
+    virtual const void* options() const { return nullptr; }
     virtual Base* copy() const = 0;
   };
   template <class F>
-  struct Held final : Base {
+  struct Function final : Base {
     F function;
-    explicit Held(F f) : function(std::move(f)) {}
+    explicit Function(F f) : function(std::move(f)) {}
     Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) override { return function(prediction, target); }
-    Base* copy() const override { return new Held(function); }
+    Base* copy() const override { return new Function(function); }
+  };
+  template <class Loss>
+  struct Options final : Base {
+    Loss loss;
+    explicit Options(Loss l) : loss(std::move(l)) {}
+    const void* options() const override { return &loss; }
+    Base* copy() const override { return new Options(loss); }
   };
 
   const LossMethods<T>* methods_ = nullptr;
   std::string_view name_;
-  Owned<Base> function_;
+  Owned<Base> held_;
 };
 
 /// How an aggregator that works on inner products is used.
@@ -115,6 +128,18 @@ class MultiObjective {
   }
   std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
+  /// A task that has learned enough: its loss is still computed, but takes no part in `backward`, as if the task were absent, so
+  /// that neither its head nor what is shared moves for it. Among the fields. Throws Error for an unknown task.
+  void stop(std::string_view task, bool stopped = true) {
+    for (Index k = 0; k < size(); ++k)
+      if (names()[static_cast<std::size_t>(k)] == task) {
+        stopped_ = stopped_.clone();  // a copy of this objective keeps its own
+        stopped_.mutate()[static_cast<std::size_t>(k)] = stopped;
+        return;
+      }
+    fail("objective: unknown task '", task, "'; known: ", listing(names(), [](const std::string& n) { return n; }));
+  }
+  bool stopped(Index task) const { return stopped_.data()[task]; }
 
   /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share.
   /// (Aggregators have it anyway.) A program that never calls this does not compile it.
@@ -153,7 +178,7 @@ class MultiObjective {
       if (packed && place.packed() && !loss.custom()) {
         in_order &= segments.empty() || segments.back().end <= place.begin;
         covered += place.end - place.begin;
-        segments.push_back({&loss.methods(), place.begin, place.end, target, name});
+        segments.push_back({&loss.methods(), place.begin, place.end, target, name, loss.options()});
         segment_tasks.push_back(k);
       } else {
         add_single(losses, k, loss, place.packed() ? task_columns(outputs.block(), place.begin, place.end)
@@ -190,7 +215,7 @@ class MultiObjective {
       if (!std::isfinite(losses.value(k)))
         fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
              "; nothing was updated. Look at the inputs, the labels and the learning rate");
-      any |= losses.present(k);
+      any |= takes_part(losses, k);
     }
     for (const auto& part : losses.parts()) {
       const Node<T>* node = part.values.node().get();
@@ -198,7 +223,7 @@ class MultiObjective {
       if (node->consumed)
         fail("objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
       for (const Index k : part.tasks)
-        if (losses.present(k)) record_.active.push_back(k);
+        if (takes_part(losses, k)) record_.active.push_back(k);
     }
     detail::sort_numbers(record_.active);
     if (any && record_.active.empty())
@@ -242,6 +267,7 @@ class MultiObjective {
 
   void fields(auto&& visit) {
     visit("step", step_);
+    visit("stopped", stopped_);
     visit("combiner", combiner_);
     if (!group_combiners_.empty()) visit("groups", group_combiners_);
     if (options_.every > 1) {
@@ -296,6 +322,7 @@ class MultiObjective {
     combiner_.prepare(size());
     group_combiners_.assign(options_.groups.size(), combiner_);
     kept_weights_.assign(losses_.size() * (options_.groups.size() + 1), std::numeric_limits<double>::quiet_NaN());
+    stopped_ = Tensor<bool>::zeros({size()});
   }
 
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
@@ -319,15 +346,17 @@ class MultiObjective {
              "; a loss function must give one number");
       value = reshape(value, {1});
     } else {
-      value = detail::one_loss(loss.methods(), prediction, target, losses.name(task), sum);
+      value = detail::one_loss(loss.methods(), loss.options(), prediction, target, losses.name(task), sum);
     }
     losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
   }
 
+  bool takes_part(const Losses<T>& losses, Index task) const { return losses.present(task) && !stopped_.data()[task]; }
+
   /// The cotangent of one part: weights of the tasks present, labelled where it matters.
   void start(Sweep<T>& sweep, const Losses<T>& losses, const typename Losses<T>::Part& part, std::span<const double> weights) {
     Index present = 0;
-    for (Index task : part.tasks) present += losses.present(task);
+    for (Index task : part.tasks) present += takes_part(losses, task);
     if (present == 0 || !part.values.node()) return;
     const auto count = static_cast<Index>(part.tasks.size());
     const bool labelled = sweep.separate() || present < count || !part.whole;  // without labels all heads count as reached
@@ -336,7 +365,7 @@ class MultiObjective {
     Index at = 0;
     for (Index i = 0; i < count; ++i) {
       const Index task = part.tasks[static_cast<std::size_t>(i)];
-      if (!losses.present(task)) continue;
+      if (!takes_part(losses, task)) continue;
       const auto row = std::lower_bound(record_.active.begin(), record_.active.end(), task) - record_.active.begin();
       g.raw()[i] = weights.empty() ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row)]);
       if (labelled) labels.begin()[at++] = {task, i, i + 1};
@@ -511,6 +540,7 @@ class MultiObjective {
   std::vector<double> kept_weights_;       // [groups, tasks]; NaN: none
   std::vector<double> row_losses_;         // [active]
   std::uint64_t step_ = 0;
+  Tensor<bool> stopped_;  // [tasks]
   ObjectiveRecord record_;
   std::vector<double> scratch_;
 };

@@ -15,7 +15,8 @@ struct BatchNorm1dOptions {
 /// (Ioffe & Szegedy 2015, arXiv 1502.03167). Names and numbers are PyTorch's. Inference uses the running statistics.
 /// With a pass, those of the batch are used, and the running ones take them up when the pass ends: the batch is
 /// normalised with its biased variance, the running variance takes the unbiased one. Fewer than 2 values per feature
-/// have no variance: such a batch is normalised with the running statistics and leaves them as they are.
+/// have no variance: such a batch is normalised with the running statistics and leaves them as they are. So is every batch once
+/// the layer, or its weight, is frozen (nn/freeze.hpp).
 template <Differentiable T = float>
 struct BatchNorm1d {
   Tensor<T> weight, bias;               // [features], 1 and 0 at the start; undefined without affine
@@ -46,7 +47,7 @@ struct BatchNorm1d {
   Tensor<T> operator()(const Tensor<T>& x, Pass& pass) const {
     const Shape shape = statistics_shape(x);
     const Index n = x.size() / features();
-    if (n < 2) return (*this)(x);
+    if (n < 2 || frozen()) return (*this)(x);
     const Tensor<T> mean = sum_to(x, 0, shape) / static_cast<T>(n);
     const Tensor<T> centred = x - mean;
     const Tensor<T> var = sum_to(square(centred), 0, shape) / static_cast<T>(n);
@@ -67,6 +68,10 @@ struct BatchNorm1d {
   }
 
  private:
+  bool frozen() const {
+    const Leaf<T>* leaf = weight.defined() ? leaf_of(weight) : nullptr;
+    return running_mean.buffer()->frozen || (leaf && leaf->frozen);
+  }
   /// The shape in which a number per feature broadcasts against x.
   Shape statistics_shape(const Tensor<T>& x) const {
     require(x, "BatchNorm1d");

@@ -238,7 +238,9 @@ Model clone(const Model& model) {
         fresh = parameter(std::move(fresh));
         leaf_of(fresh)->owner = leaf->owner;
         leaf_of(fresh)->name = leaf->name;
+        leaf_of(fresh)->frozen = leaf->frozen;
       }
+    fresh.buffer()->frozen = tensor.buffer()->frozen;
     tensor = std::move(fresh);
   });
   return copy;

@@ -53,7 +53,8 @@ class Pass {
     std::uint64_t outer_;
   };
 
-  /// At the end of the pass: buffer = (1 - momentum) buffer + momentum value. Throws Error when that cannot be done.
+  /// At the end of the pass: buffer = (1 - momentum) buffer + momentum value; a frozen buffer stays. Throws Error when that cannot
+  /// be done.
   template <Differentiable T>
   void update(const Tensor<T>& buffer, const Tensor<T>& value, double momentum) {
     require(buffer, "Pass", "buffer");
@@ -63,10 +64,12 @@ class Pass {
            "; they must have as many elements");
     if (buffer.buffer()->borrowed)
       fail("Pass: the buffer ", buffer.shape(), " is a read-only view of borrowed memory; clone it first");
-    updates<T>().push_back({buffer, value.detach(), momentum});
+    if (!buffer.buffer()->frozen) updates<T>().push_back({buffer, value.detach(), momentum});
   }
   /// At the end of the pass: counter + 1.
-  void increment(const Tensor<Index>& counter) { counters_.push_back(counter); }
+  void increment(const Tensor<Index>& counter) {
+    if (!counter.buffer()->frozen) counters_.push_back(counter);
+  }
 
   void commit() {
     apply(updates_float_);

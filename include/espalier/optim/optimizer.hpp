@@ -91,7 +91,7 @@ class Optimizer {
   Optimizer(NamedList<Tensor<T>> parameters, double lr, Rule rule)
       : list_(std::move(parameters)), lr_(lr), rule_(std::move(rule)) {
     detail::require_not_negative(Rule::name, "lr", lr_);
-    check_list();
+    check_list(list_);
     lay_out();
   }
   Optimizer(const Optimizer&) = delete;  // a copy would step the same parameters with moments of its own
@@ -128,6 +128,22 @@ class Optimizer {
       for (std::size_t i = 0; i < p.listed.size(); ++i) held += p.listed[i] >= 0 && !p.leaf->parts[i].fresh;
       clear(p, held);
     }
+  }
+
+  /// Takes on more parameters, for instance of a head that was added to the model: parameters(model) after it lists them all, those
+  /// it has already keep their state. Throws Error as the constructor does, and then has taken on none.
+  void add(const NamedList<Tensor<T>>& parameters) {
+    if (moved()) lay_out();
+    NamedList<Tensor<T>> joined = list_;
+    for (const Named<Tensor<T>>& item : parameters) {
+      const Leaf<T>& leaf = detail::listed_leaf(Rule::name, item);
+      bool known = false;
+      for (const Named<Tensor<T>>& mine : list_) known |= leaf_of(mine.value) == &leaf;
+      if (!known) joined.add(item.name, item.value);
+    }
+    check_list(joined);
+    list_ = std::move(joined);
+    lay_out();
   }
 
   double lr() const { return lr_; }
@@ -278,10 +294,10 @@ class Optimizer {
       }
   }
 
-  void check_list() const {
-    if (list_.empty()) fail(Rule::name, ": the parameter list is empty; give it parameters(model)");
+  static void check_list(const NamedList<Tensor<T>>& list) {
+    if (list.empty()) fail(Rule::name, ": the parameter list is empty; give it parameters(model)");
     std::vector<std::uint64_t> leaves;
-    for (const Named<Tensor<T>>& item : list_) {
+    for (const Named<Tensor<T>>& item : list) {
       leaves.push_back(detail::key_of(&detail::listed_leaf(Rule::name, item)));
       if (item.value.buffer()->borrowed)
         fail(Rule::name, ": '", item.name, "' ", item.value.shape(),
@@ -290,9 +306,9 @@ class Optimizer {
     const std::vector<std::size_t> first = detail::first_places(leaves);
     for (std::size_t i = 0; i < first.size(); ++i)
       if (first[i] != i)
-        fail(Rule::name, ": '", list_.at(static_cast<Index>(first[i])).name, "' and '", list_.at(static_cast<Index>(i)).name,
+        fail(Rule::name, ": '", list.at(static_cast<Index>(first[i])).name, "' and '", list.at(static_cast<Index>(i)).name,
              "' are the same parameter; list it once");
-    if (const std::string* twice = detail::repeated_name(list_))
+    if (const std::string* twice = detail::repeated_name(list))
       fail(Rule::name, ": two parameters have the name '", *twice, "'; names must differ");
   }
 

@@ -54,22 +54,23 @@ inline double constant_of(std::string_view loss, const Scored& labels, Index col
 
 }  // namespace detail
 
-/// Predicts for every row the same: the constant of least loss on the training labels. That is for MSE their mean, for MAE
+/// Predicts for every row the same: the constant of least loss on the training labels. It is known for four losses without
+/// options: for MSE their mean, for MAE
 /// their median, for CrossEntropy logits of the classes' shares (so the most frequent class), for BCEWithLogits the logit
 /// of the share of ones. A task without a label gets 0.
 template <Differentiable T = float>
 class Baseline {
  public:
   /// `outputs` are any model's on the rows of `targets`: they say how wide each task's prediction is. Throws Error for a
-  /// task that has no output or target, one with a loss of the program's own, and as `scored` does.
+  /// task that has no output or target, one with another loss, and as `scored` does.
   Baseline(const MultiObjective<T>& objective, const Outputs<T>& outputs, const Targets<T>& targets) {
     for (Index k = 0; k < objective.size(); ++k) {
       const std::string& task = objective.names()[static_cast<std::size_t>(k)];
       const TaskLoss<T>& loss = objective.loss(k);
-      if (loss.custom())
-        fail("Baseline: task '", task,
-             "' has a loss of its own; the best constant is known for mse, mae, cross_entropy and "
-             "bce_with_logits");
+      const std::string_view known[] = {MSE::name, MAE::name, CrossEntropy::name, BCEWithLogits::name};
+      if (std::find(std::begin(known), std::end(known), loss.name()) == std::end(known) || loss.options())
+        fail("Baseline: task '", task, loss.custom() ? "' has a loss of its own" : join("' has the loss ", loss.name()),
+             loss.options() ? " with options" : "", "; the best constant is known for mse, mae, cross_entropy and bce_with_logits");
       const Tensor<T> prediction = outputs[task];
       const std::vector<double> row = detail::constant_prediction(loss.name(), scored(prediction, targets[task], task));
       Tensor<T> constant = Tensor<T>::empty(Shape{1} + prediction.shape().part(1, prediction.rank()));

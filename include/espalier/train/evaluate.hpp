@@ -79,6 +79,22 @@ class Evaluation {
   std::vector<Measure> measures_;
 };
 
+namespace detail {
+/// How a task's loss reads its targets.
+template <class T>
+ScoredOptions reading_of(const TaskLoss<T>& loss, const Tensor<T>& prediction, std::string_view task) {
+  ScoredOptions options;
+  if (loss.custom()) return options;
+  options.ordered = loss.methods().target == LossTarget::levels;
+  if (loss.options() && !loss.methods().by_class()) {
+    LossHead head;
+    settle_loss_of(loss.methods(), loss.options(), task, prediction.shape().span(1, prediction.rank()), head);
+    options.each = head.each;
+  }
+  return options;
+}
+}  // namespace detail
+
 /// Adds up a model's losses and metrics batch by batch.
 template <Differentiable T = float>
 class Evaluator {
@@ -119,7 +135,9 @@ class Evaluator {
       const auto task = static_cast<std::size_t>(k);
       if (!losses.present(k) || metrics_[task].empty()) continue;
       const std::string& name = losses.name(k);
-      const Scored batch = scored(outputs.at(predicted.find(name, k)), targets.at(given.find(name, k)).value, name);
+      const Tensor<T> prediction = outputs.at(predicted.find(name, k));
+      const ScoredOptions reading = detail::reading_of(objective_->loss(k), prediction, name);
+      const Scored batch = scored(prediction, targets.at(given.find(name, k)).value, name, reading);
       for (AnyMetric& metric : metrics_[task]) metric.add(batch);
     }
   }

@@ -11,8 +11,11 @@
 
 #include "espalier/train/metrics/accuracy.hpp"
 #include "espalier/train/metrics/auroc.hpp"
+#include "espalier/train/metrics/average_precision.hpp"
 #include "espalier/train/metrics/defaults.hpp"
 #include "espalier/train/metrics/f1.hpp"
 #include "espalier/train/metrics/log_loss.hpp"
 #include "espalier/train/metrics/metric.hpp"
+#include "espalier/train/metrics/ordinal.hpp"
+#include "espalier/train/metrics/pinball.hpp"
 #include "espalier/train/metrics/regression.hpp"

@@ -25,8 +25,9 @@ inline double apart(double a, double b) {
 /// Every metric with every option.
 inline std::vector<AnyMetric> all_metrics() {
   using metrics::Average;
-  std::vector<AnyMetric> all{metrics::MSE{},      metrics::MAE{},     metrics::RMSE{}, metrics::R2{},
-                             metrics::Accuracy{}, metrics::LogLoss{}, metrics::AUROC{}};
+  std::vector<AnyMetric> all{metrics::MSE{},      metrics::MAE{},        metrics::RMSE{},  metrics::R2{},
+                             metrics::ARRMSE{},   metrics::Pinball{},    metrics::Accuracy{}, metrics::LogLoss{},
+                             metrics::OrdinalMAE{}, metrics::QuadraticKappa{}, metrics::AUROC{}, metrics::AveragePrecision{}};
   for (const Average average : {Average::macro, Average::micro, Average::weighted, Average::binary}) {
     all.emplace_back(metrics::Precision{.average = average});
     all.emplace_back(metrics::Recall{.average = average});
@@ -61,13 +62,14 @@ struct Case {
   std::vector<std::pair<std::string, double>> results;  // metric, value
 
   Index batch() const { return prediction.shape()[0]; }
-  Scored all() const { return scored(prediction, target, name); }
+  ScoredOptions options() const { return {.ordered = name.starts_with("ordered")}; }
+  Scored all() const { return scored(prediction, target, name, options()); }
   Scored rows(const std::vector<Index>& which) const {
     Target<double> part;
     part.value = pick(target.value, which);
     part.classes = pick(target.classes, which);
     part.weight = pick(target.weight, which);
-    return scored(pick(prediction, which), part, name);
+    return scored(pick(prediction, which), part, name, options());
   }
   /// The metric of all rows in one batch.
   double of(AnyMetric metric) const {

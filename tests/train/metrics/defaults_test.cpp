@@ -1,6 +1,10 @@
 #include "espalier/train/metrics/defaults.hpp"
 
 #include "espalier/multitask/objective.hpp"
+#include "espalier/ops/loss/focal.hpp"
+#include "espalier/ops/loss/huber.hpp"
+#include "espalier/ops/loss/ordinal.hpp"
+#include "espalier/ops/loss/quantile.hpp"
 #include "support/catch.hpp"
 
 using namespace espalier;
@@ -23,6 +27,12 @@ TEST_CASE("every loss has its metrics", "[fast]") {
   CHECK(names(BCEWithLogits{}) == Names{"accuracy", "auroc"});
   CHECK(names([](const Tensor<float>& y, const Target<float>&) { return y; }).empty());
   CHECK(metrics::defaults("").empty());
+  CHECK(names(Huber{}) == Names{"mae", "r2"});
+  CHECK(names(SmoothL1{}) == Names{"mae", "r2"});
+  CHECK(names(Focal{}) == Names{"accuracy", "f1_macro"});
+  CHECK(names(BinaryFocal{}) == Names{"accuracy", "auroc"});
+  CHECK(names(Ordinal{}) == Names{"accuracy", "ordinal_mae", "quadratic_kappa"});
+  CHECK(names(Quantile{}).empty());  // nobody knows its levels
 }
 
 TEST_CASE("whatever a loss accepts its metrics score", "[fast]") {

@@ -20,7 +20,7 @@ double of(const Scored& batch) {
 TEST_CASE("log_loss is the loss over the whole set", "[fast]") {
   int cases = 0;
   for (const support::Case& c : support::golden_cases()) {
-    if (c.name.starts_with("values")) continue;
+    if (c.name.starts_with("values") || c.name.starts_with("quantiles") || c.name.starts_with("ordered")) continue;
     const Tensor<double> loss =
         c.target.classes.defined() ? cross_entropy(c.prediction, c.target) : bce_with_logits(c.prediction, c.target);
     INFO(c.name);

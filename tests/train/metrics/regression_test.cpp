@@ -99,6 +99,34 @@ TEST_CASE("R2 loses no digits far from 0, nor to an outlier that comes first", "
   }
 }
 
+TEST_CASE("arrmse against the means of the training set", "[fast]") {
+  metrics::ARRMSE own, given{.means = {3}}, two{.means = {3, 1}};
+  const Scored batch = values({1, 2, 3, 4}, {1, 4, 2, 4}, {1, 1, 2, 0});
+  own.add(batch);
+  given.add(batch);
+  CHECK(own.value() == Approx(std::sqrt(6 / 4.75)).epsilon(1e-15));
+  CHECK(given.value() == Approx(std::sqrt(6 / 7.0)).epsilon(1e-15));  // (1 - 3)^2 + (4 - 3)^2 + 2 (2 - 3)^2
+  given.reset();
+  CHECK(given.means.size() == 1);
+  CHECK_THROWS_WITH(two.add(batch), "arrmse: task 'a' has 1 outputs, but there are 2 means; give one per output");
+}
+
+TEST_CASE("pinball wants the levels of the loss", "[fast]") {
+  const Tensor<double> y({2, 2}, {1, 5, 2, 7}), t({2}, {3, 6});
+  metrics::Pinball pinball{.levels = {0.25, 0.75}};
+  pinball.add(scored(y, t, "a", {.each = 2}));
+  CHECK(pinball.value() == (0.25 * 2 + 0.25 * 2 + 0.25 * 4 + 0.25 * 1) / 4);
+  pinball.reset();
+  CHECK(pinball.levels.size() == 2);
+  CHECK(std::isnan(pinball.value()));
+  metrics::Pinball three, wrong{.levels = {0.5, 1}};
+  CHECK_THROWS_WITH(three.add(scored(y, t, "a", {.each = 2})),
+                    "pinball: task 'a' has 2 columns for 3 levels; give it the levels of its loss");
+  CHECK_THROWS_WITH(wrong.add(scored(y, t, "a", {.each = 2})), "pinball: a level is 1; levels lie in (0, 1)");
+  CHECK_THROWS_WITH(scored(y, Tensor<double>::zeros({2, 2}), "a", {.each = 2}),
+                    "metrics: task 'a': the target is [2, 2], the prediction [2, 2]; the target must be [2, 1] or [2]");
+}
+
 TEST_CASE("classes are no values", "[fast]") {
   metrics::RMSE rmse;
   const Scored classes{

@@ -155,3 +155,21 @@ TEST_CASE("a metric sees batches of one kind", "[fast]") {
                       "other values");
   CHECK(admits(two, detail::Values::numbers));  // a batch that was refused leaves no trace
 }
+
+TEST_CASE("ordered classes are one more than the columns, and have metrics of their own", "[fast]") {
+  const Tensor<double> y({3, 2}, {1, -2, -3, -4, 5, 6});
+  const Scored s = scored(y, Tensor<Index>({3}, {1, 0, 2}), "ink", {.ordered = true});
+  CHECK(s.of_classes);
+  CHECK(s.ordered);
+  CHECK(s.count() == 3);
+  for (Index i = 0; i < 3; ++i) CHECK(detail::decision(s, i) == s.classes[static_cast<std::size_t>(i)]);
+  CHECK_THROWS_WITH(scored(y, Tensor<Index>({3}, {1, 0, 3}), "ink", {.ordered = true}),
+                    "metrics: task 'ink': sample 2 has class 3; classes must lie in [0, 2]");
+  CHECK_THROWS_WITH(scored(y, Tensor<Index>({4}, {1, 0, 2, 0}), "ink", {.ordered = true}),
+                    "metrics: task 'ink': the target is [4], the prediction [3, 2]; the target must be [3, 1] or [3]");
+  detail::BatchKind kind;
+  CHECK_THROWS_WITH(kind.admits("f1", s, detail::Values::probabilities),
+                    "f1: task 'ink' has ordered classes; use ordinal_mae, quadratic_kappa or accuracy");
+  CHECK_THROWS_WITH(kind.admits("quadratic_kappa", scored(y, y, "ink"), detail::Values::classes),
+                    "quadratic_kappa: task 'ink' has values; this metric compares classes, one per row");
+}

@@ -1,7 +1,7 @@
 #pragma once
-// Metrics of values: MSE, MAE, RMSE, R2.
+// Metrics of values: MSE, MAE, RMSE, R2, ARRMSE.
 //
-// MSE and MAE are means over all labelled elements, so each is the loss of that name over the whole set. RMSE and R2
+// MSE and MAE are means over all labelled elements, so each is the loss of that name over the whole set. RMSE, R2 and ARRMSE
 // are taken of every output (column) and then averaged over the outputs that can be scored, each counting alike:
 // scikit-learn's uniform_average. A prediction that is NaN makes the metric NaN, as does a set without labels.
 
@@ -132,6 +132,40 @@ struct R2 {
 
  private:
   detail::AllOutputs all_;
+};
+
+/// The average relative root mean squared error, the usual measure of multi-target regression (Spyromitros-Xioufis et al. 2016,
+/// arXiv 1211.6581): of an output sqrt(sum w (y - t)^2 / sum w (t - mean)^2), averaged over the outputs. 0 is perfect, 1 what the
+/// mean gives. The mean is that of the set itself, which makes it sqrt(1 - R2), or one of `means`: those of the training targets,
+/// as the literature has it. A constant target that is not met gives infinity. An output of fewer than two labels is left out;
+/// NaN when all are.
+struct ARRMSE {
+  static constexpr std::string_view name = "arrmse";
+  static constexpr bool higher_is_better = false;
+  std::vector<double> means = {};  // one per output; none: of the set itself
+
+  /// Throws Error for classes, for a batch of another width than before, and for another number of means.
+  void add(const Scored& batch) {
+    all_.add(name, batch);
+    if (batch.rows > 0 && !means.empty() && static_cast<Index>(means.size()) != batch.width)
+      fail(name, ": task '", batch.task, "' has ", batch.width, " outputs, but there are ", means.size(),
+           " means; give one per output");
+  }
+  double value() const {
+    detail::WeightedMean mean;
+    for (std::size_t k = 0; k < all_.outputs.size(); ++k) {
+      const detail::OutputErrors& output = all_.outputs[k];
+      if (output.labels < 2) continue;
+      const double away = means.empty() ? 0 : output.shift + output.mean - means[k];
+      const double errors = output.squares.sum.value();
+      const double spread = output.spread.value() + output.squares.weight.value() * away * away;
+      mean.add(1, errors == 0 ? 0 : std::sqrt(errors / spread));
+    }
+    return mean.value();
+  }
+  void reset() { all_ = {}; }
+
+  detail::AllOutputs all_ = {};
 };
 
 }  // namespace metrics

@@ -18,16 +18,20 @@
 namespace espalier::inline ESPALIER_ABI {
 
 /// The labelled rows of one task. A target is either one class per row, decided by all columns of the prediction, or
-/// one value per column; binary and multi-label targets are values in [0, 1] and their predictions are logits.
+/// one value per column; binary and multi-label targets are values in [0, 1] and their predictions are logits. Ordered classes
+/// (the loss Ordinal) are one more than the columns, each of which is the logit of being above a class.
 struct Scored {
   std::string task = {};  // for messages
   Index rows = 0, width = 0;
   bool of_classes = false;              // one class per row; otherwise a value per column
+  bool ordered = false;                 // the classes are ordered ones
   std::vector<double> prediction = {};  // [rows, width]: what the model gave, so logits for classes and binary targets
   std::vector<double> value = {};       // [rows, width]; empty of classes
-  std::vector<Index> classes = {};      // [rows], in [0, width); empty of values
+  std::vector<Index> classes = {};      // [rows], in [0, count()); empty of values
   std::vector<double> weight = {};      // [rows] of classes, otherwise [rows, width]; 0: no label
 
+  /// The number of classes.
+  Index count() const { return width + ordered; }
   /// Throws Error naming the metric when a vector has another size than rows and width say, or a class is out of range.
   [[gnu::noinline]] void check(std::string_view metric) const {
     const auto all = static_cast<std::size_t>(rows * width), labels = of_classes ? static_cast<std::size_t>(rows) : all;
@@ -38,16 +42,23 @@ struct Scored {
            " weights for ", rows, " rows of width ", width,
            "; a prediction belongs to every column, a label and a weight to every ", of_classes ? "row" : "column");
     for (std::size_t i = 0; of_classes && i < classes.size(); ++i)
-      if (classes[i] < 0 || classes[i] >= width)
-        fail(metric, ": task '", task, "': row ", i, " has class ", classes[i], "; classes must lie in [0, ", width - 1,
+      if (classes[i] < 0 || classes[i] >= count())
+        fail(metric, ": task '", task, "': row ", i, " has class ", classes[i], "; classes must lie in [0, ", count() - 1,
              "]");
   }
 };
 
+/// How a loss reads its targets, where that is not told by their shapes.
+struct ScoredOptions {
+  bool ordered = false;  // classes are ordered ones, as the loss Ordinal takes them
+  Index each = 1;        // columns that one number of the target is for: the levels of the loss Quantile
+};
+
 namespace detail {
 
-/// What the values of a metric's targets may be; classes are either refused or welcome.
-enum class Values { numbers, probabilities };
+/// What the targets of a metric may be: numbers alone; values in [0, 1] or classes; these or ordered classes; classes, ordered
+/// or not.
+enum class Values { numbers, probabilities, labels, classes };
 
 /// What all batches of a metric have in common, taken from the first that has a label.
 struct BatchKind {
@@ -61,11 +72,16 @@ struct BatchKind {
     if (values == Values::numbers && batch.of_classes)
       fail(metric, ": task '", batch.task,
            "' has classes; this metric compares values; use accuracy, f1, auroc or log_loss");
-    for (std::size_t i = 0; values == Values::probabilities && i < batch.value.size(); ++i)
+    const bool shares = values == Values::probabilities || values == Values::labels;
+    for (std::size_t i = 0; shares && i < batch.value.size(); ++i)
       if (batch.weight[i] > 0 && !(batch.value[i] >= 0 && batch.value[i] <= 1))
         fail(metric, ": task '", batch.task, "' has a target of ", batch.value[i],
              "; binary targets lie in [0, 1]; use rmse, mae or r2 for other values");
+    if (values == Values::probabilities && batch.ordered)
+      fail(metric, ": task '", batch.task, "' has ordered classes; use ordinal_mae, quadratic_kappa or accuracy");
     if (batch.rows == 0) return false;
+    if (values == Values::classes && !batch.of_classes)
+      fail(metric, ": task '", batch.task, "' has values; this metric compares classes, one per row");
     if (width >= 0 && (width != batch.width || of_classes != batch.of_classes))
       fail(metric, ": task '", batch.task, "': a batch of ", batch.width, batch.of_classes ? " classes" : " values",
            " after one of ", width, of_classes ? " classes" : " values",
@@ -86,6 +102,19 @@ inline Index best_column(const double* row, Index width) {
   return best;
 }
 
+/// The class that a row is predicted to be: that of the largest logit, or of ordered classes the number of logits above 0; -1
+/// when one is NaN.
+inline Index decision(const Scored& batch, Index row) {
+  const double* y = batch.prediction.data() + row * batch.width;
+  if (!batch.ordered) return best_column(y, batch.width);
+  Index above = 0;
+  for (Index j = 0; j < batch.width; ++j) {
+    if (std::isnan(y[j])) return -1;
+    above += y[j] > 0;
+  }
+  return above;
+}
+
 [[noreturn, gnu::cold]] inline void bad_scored(std::string_view task, const std::string& what) {
   fail("metrics: task '", task, "': ", what);
 }
@@ -100,7 +129,8 @@ inline Index best_column(const double* row, Index width) {
 /// bce_with_logits takes them. Throws Error naming the task for every mismatch of shapes, a class out of range, a
 /// weight that is negative or not finite, and a value that counts and is not finite.
 template <Differentiable T>
-Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>& target, std::string_view task) {
+Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>& target, std::string_view task,
+              const ScoredOptions& options = {}) {
   const auto bad = [task](const auto&... what) { detail::bad_scored(task, join(what...)); };
   const Tensor<T>&value = target.value, &w = target.weight;
   const bool given_classes = target.classes.defined();
@@ -113,13 +143,15 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
     return found.rank() > 0 && found[0] == batch && found.size() == batch * elements;
   };
   const Shape& labels = given_classes ? target.classes.shape() : value.shape();
-  const bool of_classes = given_classes && width != 1 && is(labels, 1);
-  if (of_classes && shape.rank() != 2) bad("the prediction is ", shape, "; for classes it must be [batch, classes]");
-  if (!of_classes && !is(labels, width))
-    bad("the target is ", labels, ", the prediction ", shape, "; the target must be ", Shape{batch, width},
-        width == 1 || given_classes ? join(" or ", Shape{batch}) : "");
+  const bool ordered = options.ordered && given_classes, of_classes = ordered || (given_classes && width != 1 && is(labels, 1));
+  const Index span = of_classes || options.each < 1 || width % options.each != 0 ? 1 : options.each;  // columns of one number
+  if (of_classes && shape.rank() != 2)
+    bad("the prediction is ", shape, "; for classes it must be [batch, classes", ordered ? " - 1]" : "]");
+  if (of_classes ? !is(labels, 1) : !is(labels, width / span))
+    bad("the target is ", labels, ", the prediction ", shape, "; the target must be ", Shape{batch, ordered ? 1 : width / span},
+        width / span == 1 || given_classes ? join(" or ", Shape{batch}) : "");
   const bool per_sample = w.defined() && is(w.shape(), 1);
-  if (w.defined() && !per_sample && (of_classes || !is(w.shape(), width)))
+  if (w.defined() && !per_sample && (of_classes || !is(w.shape(), width / span)))
     bad("the weight is ", w.shape(), "; it must be [", batch, "], one per sample",
         of_classes ? "" : ", or the target's shape");
 
@@ -127,6 +159,7 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
   out.task = task;
   out.width = width;
   out.of_classes = of_classes;
+  out.ordered = ordered;
   const Index each = of_classes ? 1 : width;  // labels per row
   out.prediction.resize(static_cast<std::size_t>(batch * width));
   out.weight.resize(static_cast<std::size_t>(batch * each));
@@ -138,7 +171,7 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
     bool labelled = false;
     double* const weights = out.weight.data() + out.rows * each;
     for (Index j = 0; j < each; ++j) {
-      weights[j] = !w.defined() ? 1 : static_cast<double>(w.data()[per_sample ? i : i * width + j]);
+      weights[j] = !w.defined() ? 1 : static_cast<double>(w.data()[per_sample ? i : (i * width + j) / span]);
       if (!(weights[j] >= 0) || std::isinf(weights[j]))
         detail::bad_sample(task, i, "the weight of ", join(" is ", weights[j], "; weights are finite and not negative"));
       labelled |= weights[j] > 0;
@@ -147,7 +180,8 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
     const Index to = out.rows * width;
     if (of_classes) {
       const Index c = target.classes.data()[i];
-      if (c < 0 || c >= width) detail::bad_sample(task, i, "", join(" has class ", c, "; classes must lie in [0, ", width - 1, "]"));
+      if (c < 0 || c >= out.count())
+        detail::bad_sample(task, i, "", join(" has class ", c, "; classes must lie in [0, ", out.count() - 1, "]"));
       out.classes[static_cast<std::size_t>(out.rows)] = c;
     }
     for (Index j = 0; j < width; ++j) {
@@ -158,11 +192,11 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
       out.value[at] = 0;
       if (!counts) continue;
       if (given_classes) {
-        const Index c = target.classes.data()[i * width + j];
+        const Index c = target.classes.data()[(i * width + j) / span];
         if (c < 0 || c > 1) detail::bad_sample(task, i, "", join(" has class ", c, "; it must be 0 or 1"));
         out.value[at] = static_cast<double>(c);
       } else {
-        out.value[at] = static_cast<double>(value.data()[i * width + j]);
+        out.value[at] = static_cast<double>(value.data()[(i * width + j) / span]);
         if (!std::isfinite(out.value[at]))
           detail::bad_sample(task, i, "the value of ", join(" is ", out.value[at], "; values are finite where the weight is above 0"));
       }

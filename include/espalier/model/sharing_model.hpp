@@ -1,0 +1,145 @@
+#pragma once
+// SharingModel: heads on any architecture of multitask/sharing, which gives every task features of its own.
+//
+// It stands here, not beside the architectures, as heads, presence and owners are the assemblies' business.
+// Included by name, as models with a trunk for all do without.
+
+#include "espalier/model/encoders.hpp"
+#include "espalier/model/heads.hpp"
+#include "espalier/model/model_ref.hpp"
+#include "espalier/multitask/sharing.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+template <Differentiable T = float>
+struct SharingOptions {
+  AnySharing<T> sharing = {};                   // MMoE, CGC, PLE, CrossStitch, MTAN, FiLM, or one of your own
+  std::vector<Named<AnyModule<T>>> heads = {};  // one per task of the sharing
+  /// Where the sharing has a penalty (MMoE with gates of DSelectK), an output of this name with it, [batch, n]. Give it the loss
+  /// MAE and targets of 0, and a small weight; empty: it is left out.
+  std::string penalty = {};
+};
+
+///   SharingModel model{{.sharing = MMoE{10, {.tasks = {"price", "sold"}, .experts = repeat(8, make_expert)}, rng},
+///                       .heads = {{"price", Linear{16, 1, rng}}, {"sold", Linear{16, 1, rng}}}}};
+///   auto outputs = model(x);                                          // one input for all tasks
+///   auto outputs = model({{"price", x}, {"sold", {y, present}}});     // or one per task, by the tasks' names
+/// With an input per task, all are run together, and each task keeps its own rows; all must be equally wide. Rows that lack theirs
+/// get the prediction 0, with gradient 0. Copies share parameters, as in PyTorch; `clone` is deep.
+template <Differentiable T = float>
+class SharingModel {
+ public:
+  /// Throws Error unless there is a head for every task of the sharing, and for no other.
+  explicit SharingModel(SharingOptions<T> options) : sharing_(std::move(options.sharing)), penalty_(std::move(options.penalty)) {
+    if (!sharing_) fail("SharingModel: no sharing given; use MMoE, PLE, ...");
+    OutputLayout layout;
+    for (const std::string& task : sharing_.tasks()) {
+      Named<AnyModule<T>>* head = nullptr;
+      for (Named<AnyModule<T>>& given : options.heads)
+        if (given.name == task) head = &given;
+      if (!head || options.heads.size() != sharing_.tasks().size())
+        fail("SharingModel: ", sharing_.name(), " is for the tasks ",
+             listing(sharing_.tasks(), [](const std::string& n) { return n; }),
+             "; heads are given for: ", listing(options.heads, [](const Named<AnyModule<T>>& h) { return h.name; }),
+             "; each task needs one");
+      if (!head->value) fail("SharingModel: the head of task '", task, "' is empty");
+      heads_.emplace_back(task, head->value);
+      layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
+      layout.names.push_back(task);
+    }
+    if (!penalty_.empty()) {
+      if (std::find(layout.names.begin(), layout.names.end(), penalty_) != layout.names.end())
+        fail("SharingModel: penalty is '", penalty_, "', which is a task's name; names must differ");
+      layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
+      layout.names.push_back(penalty_);
+    }
+    layout_ = Shared<OutputLayout>(std::move(layout));
+    detail::own_heads(options.heads);
+    sharing_.own();
+  }
+
+  Outputs<T> operator()(const Tensor<T>& x) const {
+    const NoGrad no_grad;
+    return run(x, nullptr);
+  }
+  Outputs<T> operator()(const Tensor<T>& x, Pass& pass) const { return run(x, &pass); }
+  Outputs<T> operator()(const Inputs<T>& inputs) const {
+    const NoGrad no_grad;
+    return run(inputs, nullptr);
+  }
+  Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return run(inputs, &pass); }
+  AnySharing<T>& sharing() { return sharing_; }
+  void fields(auto&& visit) {
+    visit("sharing", sharing_);
+    for (detail::ModelPart<T>& head : heads_) visit("heads." + head.name, head);
+  }
+
+ private:
+  static constexpr std::uint64_t sharing_name = detail::hash_name("sharing"), heads_name = detail::hash_name("heads");
+
+  PoolVector<Tensor<T>> features(const Tensor<T>& x, Pass* pass) const {
+    require(x, "SharingModel");
+    if (!pass) return sharing_(x, nullptr);
+    const Pass::Scope scope(*pass, sharing_name);
+    return sharing_(x, pass);
+  }
+  Tensor<T> head(std::size_t t, const Tensor<T>& features, Pass* pass) const {
+    if (!pass) return heads_[t](features, nullptr);
+    const Pass::Scope scope(*pass, heads_name);
+    return heads_[t](features, pass);
+  }
+  void add_penalty(PoolVector<Tensor<T>>& predictions, const Tensor<T>& x, Pass* pass) const {
+    if (penalty_.empty()) return;
+    Tensor<T> found = sharing_.penalty(x, pass);
+    if (!found.defined()) fail("SharingModel: penalty is '", penalty_, "', but ", sharing_.name(), " has none here; leave it out");
+    predictions.push_back(std::move(found));
+  }
+
+  Outputs<T> run(const Tensor<T>& x, Pass* pass) const {
+    const PoolVector<Tensor<T>> all = features(x, pass);
+    PoolVector<Tensor<T>> predictions;
+    for (std::size_t t = 0; t < heads_.size(); ++t) predictions.push_back(head(t, all[t], pass));
+    add_penalty(predictions, x, pass);
+    return Outputs<T>(layout_, {}, std::move(predictions));
+  }
+  Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
+    if (inputs.size() == 1 && (heads_.size() > 1 || inputs.at(0).name != heads_[0].name))
+      return run(detail::only_input(inputs), pass);
+    // An input per task: the rows that are there, one task after another.
+    std::vector<Tensor<T>> parts;
+    PoolVector<detail::Presence> presences;
+    PoolVector<Index> ends;
+    for (const Named<Input<T>>& input : inputs) {
+      bool known = false;
+      for (const detail::ModelPart<T>& h : heads_) known |= h.name == input.name;
+      if (!known)
+        fail("SharingModel: unknown input '", input.name,
+             "'; give one for all tasks, or one per task: ", listing(heads_, [](const detail::ModelPart<T>& h) { return h.name; }));
+    }
+    for (std::size_t t = 0; t < heads_.size(); ++t) {
+      const Input<T>* input = inputs.find(heads_[t].name, static_cast<Index>(t));
+      if (!input) fail("SharingModel: task '", heads_[t].name, "' has no input; give one for all tasks, or one per task");
+      if (!input->values.defined() || input->values.rank() < 1) fail("SharingModel: input '", heads_[t].name, "' has no values");
+      presences.push_back(detail::presence_of(*input, input->batch(), heads_[t].name));
+      parts.push_back(presences[t].mask.defined() ? gather(input->values, presences[t].rows, 0) : input->values);
+      ends.push_back((t ? ends[t - 1] : 0) + parts[t].shape()[0]);
+    }
+    const Tensor<T> x = concat(parts, 0);
+    const PoolVector<Tensor<T>> all = features(x, pass);
+    PoolVector<Tensor<T>> predictions;
+    for (std::size_t t = 0; t < heads_.size(); ++t) {
+      const Tensor<T> y = head(t, slice(all[t], 0, t ? ends[t - 1] : 0, ends[t]), pass);
+      predictions.push_back(presences[t].mask.defined() ? scatter_add(y, presences[t].rows, 0, presences[t].mask.size()) : y);
+    }
+    add_penalty(predictions, x, pass);
+    return Outputs<T>(layout_, {}, std::move(predictions));
+  }
+
+  AnySharing<T> sharing_;
+  std::vector<detail::ModelPart<T>> heads_;
+  Shared<OutputLayout> layout_;
+  std::string penalty_;
+};
+SharingModel(SharingOptions<float>)->SharingModel<float>;
+
+}  // namespace espalier::inline ESPALIER_ABI

@@ -1,0 +1,174 @@
+#pragma once
+// Sharing: what stands between the input and the tasks' heads, from one tensor to one tensor of features per task. Which of it
+// is common to all tasks and which is a task's own is what the architectures of this folder differ in.
+//
+//   static constexpr std::string_view name = "MMoE";
+//   const std::vector<std::string>& tasks() const;
+//   PoolVector<Tensor<T>> operator()(const Tensor<T>& x, Pass* pass) const;   // features in the order of the tasks
+//   void own();                                                               // tags the parameters with their owners
+//   void fields(auto&& visit);
+//
+// and, where it has one, `Tensor<T> penalty(x, pass)`, [batch, n]. SharingModel (model/sharing_model.hpp) puts heads on any of
+// them. Every part runs under its own name, so that adding a task or an expert shifts nobody's random numbers.
+// Included by name, as models with a trunk for all do without.
+
+#include "espalier/nn/sequential.hpp"
+#include "espalier/ops/functions.hpp"
+
+namespace espalier::inline ESPALIER_ABI {
+
+namespace detail {
+
+/// A module and the name it runs under.
+template <class T>
+struct ModelPart {
+  std::string name;
+  AnyModule<T> module;
+  std::uint64_t hash;
+
+  ModelPart(std::string name_, AnyModule<T> module_) : name(std::move(name_)), module(std::move(module_)), hash(hash_name(name)) {}
+  Tensor<T> operator()(const Tensor<T>& x, Pass* pass) const {
+    if (!pass) return module(x);
+    const Pass::Scope scope(*pass, hash);
+    return module(x, pass);
+  }
+  void fields(auto&& visit) { visit("", module); }
+};
+
+/// Throws Error for no task, and for two of one name.
+inline void check_tasks(std::string_view who, const std::vector<std::string>& tasks) {
+  if (tasks.empty()) fail(who, ": no task is named; give it at least one");
+  for (std::size_t i = 0; i < tasks.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (tasks[i] == tasks[j]) fail(who, ": task '", tasks[i], "' appears twice; names must differ");
+}
+
+/// Modules under the names `prefix`0, `prefix`1, ... Throws Error for an empty one.
+template <class T>
+std::vector<ModelPart<T>> numbered(std::string_view who, std::string_view prefix, const std::vector<AnyModule<T>>& modules) {
+  std::vector<ModelPart<T>> parts;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    if (!modules[i]) fail(who, ": ", prefix, i, " is empty; give it a module");
+    parts.emplace_back(join(prefix, i), modules[i]);
+  }
+  return parts;
+}
+
+/// The features that a module makes of `in` features. Throws Error when that is not one row per sample.
+template <class T>
+Index width_of(std::string_view who, const ModelPart<T>& part, Index in) {
+  const NoGrad no_grad;
+  const Tensor<T> y = part.module(Tensor<T>::zeros({2, in}));
+  if (y.rank() != 2 || y.shape()[0] != 2)
+    fail(who, ": ", part.name, " makes ", y.shape(), " of ", Shape{2, in}, "; it must be [batch, width]");
+  return y.shape()[1];
+}
+
+/// sum_e gate[:, e] of the experts' features [batch, ...], stacked along axis 1.
+template <class T>
+Tensor<T> mixed(std::string_view who, const Tensor<T>& gate, const Tensor<T>& stacked) {
+  if (gate.rank() != 2 || gate.shape()[0] != stacked.shape()[0] || gate.shape()[1] != stacked.shape()[1])
+    fail(who, ": a gate gave ", gate.shape(), "; for ", stacked.shape()[1], " experts it must be ",
+         Shape{stacked.shape()[0], stacked.shape()[1]});
+  Shape shape = gate.shape();
+  while (shape.rank() < stacked.rank()) shape.push_back(1);
+  return sum(reshape(gate, shape) * stacked, {1});
+}
+template <class T>
+Tensor<T> stacked_experts(std::string_view who, const PoolVector<Tensor<T>>& features) {
+  for (const Tensor<T>& f : features)
+    if (!(f.shape() == features[0].shape()))
+      fail(who, ": one expert gives ", features[0].shape(), ", another ", f.shape(), "; all must give the same shape");
+  return stack(std::span<const Tensor<T>>(features.data(), features.size()), 1);
+}
+
+/// A gate: softmax of a linear layer without bias, as the papers have it.
+template <class T>
+struct SoftmaxGate {
+  Linear<T> linear;
+  SoftmaxGate(Index in, Index experts, Rng& rng) : linear(in, experts, rng, {.bias = false}) {}
+  Tensor<T> operator()(const Tensor<T>& x) const { return softmax(linear(x), -1); }
+  void fields(auto&& visit) { visit("", linear); }
+};
+
+}  // namespace detail
+
+/// As many modules as wanted, each made anew: repeat(8, [&] { return Sequential{Linear{10, 16, rng}, ReLU{}}; }).
+template <Differentiable T = float, class Make>
+std::vector<AnyModule<T>> repeat(Index count, Make make) {
+  std::vector<AnyModule<T>> modules;
+  for (Index i = 0; i < count; ++i) modules.emplace_back(make());
+  return modules;
+}
+
+template <class S, class T = float>
+concept SharingFor = requires(S& sharing, const S& fixed, const Tensor<T>& x, Pass* pass) {
+  { S::name } -> std::convertible_to<std::string_view>;
+  { fixed.tasks() } -> std::convertible_to<const std::vector<std::string>&>;
+  { fixed(x, pass) } -> std::same_as<PoolVector<Tensor<T>>>;
+  sharing.own();
+};
+
+/// Any of them, held by value.
+template <Differentiable T = float>
+class AnySharing {
+ public:
+  AnySharing() = default;
+  template <class S>
+    requires(!std::same_as<S, AnySharing> && SharingFor<S, T>)
+  AnySharing(S sharing) : held_(new Held<S>(std::move(sharing))) {}
+
+  explicit operator bool() const { return static_cast<bool>(held_); }
+  std::string_view name() const { return held_->name(); }
+  const std::vector<std::string>& tasks() const { return held_->tasks(); }
+  PoolVector<Tensor<T>> operator()(const Tensor<T>& x, Pass* pass) const { return held_->call(x, pass); }
+  /// [batch, n]; undefined where it has none.
+  Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
+  void own() { held_->own(); }
+  /// It as an S, or null when it is another.
+  template <class S>
+  S* as() {
+    return held_ && held_->type() == &type_tag<S> ? &static_cast<Held<S>&>(*held_).sharing : nullptr;
+  }
+  void fields(Visitor& visit) {
+    if (held_) held_->fields(visit);
+  }
+
+ private:
+  template <class S>
+  static constexpr char type_tag = 0;
+
+  struct Base {
+    virtual ~Base() = default;
+    virtual std::string_view name() const = 0;
+    virtual const std::vector<std::string>& tasks() const = 0;
+    virtual PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual void own() = 0;
+    virtual const void* type() const = 0;
+    virtual void fields(Visitor& visit) = 0;
+    virtual Base* copy() const = 0;
+  };
+  template <class S>
+  struct Held final : Base {
+    S sharing;
+    explicit Held(S s) : sharing(std::move(s)) {}
+    std::string_view name() const override { return S::name; }
+    const std::vector<std::string>& tasks() const override { return sharing.tasks(); }
+    PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const override { return sharing(x, pass); }
+    Tensor<T> penalty([[maybe_unused]] const Tensor<T>& x, [[maybe_unused]] Pass* pass) const override {
+      if constexpr (requires { sharing.penalty(x, pass); })
+        return sharing.penalty(x, pass);
+      else
+        return {};
+    }
+    void own() override { sharing.own(); }
+    const void* type() const override { return &type_tag<S>; }
+    void fields(Visitor& visit) override { walk(sharing, visit); }
+    Base* copy() const override { return new Held(sharing); }
+  };
+
+  Owned<Base> held_;
+};
+
+}  // namespace espalier::inline ESPALIER_ABI

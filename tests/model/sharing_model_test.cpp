@@ -1,0 +1,395 @@
+// All architectures of multitask/sharing at once: every test goes through the zoo below.
+
+#include "espalier/model/sharing_model.hpp"
+
+#include <filesystem>
+
+#include "espalier/autograd/gradcheck.hpp"
+#include "espalier/io/checkpoint.hpp"
+#include "espalier/model/summary.hpp"
+#include "espalier/nn/coral.hpp"
+#include "espalier/nn/dropout.hpp"
+#include "espalier/optim/adam.hpp"
+#include "espalier/train/trainer.hpp"
+#include "support/catch.hpp"
+#include "support/golden.hpp"
+#include "support/models.hpp"
+
+using namespace espalier;
+using namespace support;
+
+namespace {
+
+using Model = SharingModel<double>;
+using Dense = Linear<double>;
+const std::vector<std::string> tasks{"a", "b"};
+
+struct Architecture {
+  std::string name;  // as in golden/sharing.txt
+  AnySharing<double> (*make)(Rng& rng);
+  bool penalty = false;
+};
+
+auto stage(Rng& rng, Index in = 4) {
+  return [&rng, in] { return sequential(Dense(in, 3, rng), Tanh{}); };
+}
+CGC<double> level(Rng& rng, Index in = 4) {
+  return CGC<double>(in,
+                     {.shared = repeat<double>(2, stage(rng, in)),
+                      .own = {{"a", repeat<double>(1, stage(rng, in))}, {"b", repeat<double>(2, stage(rng, in))}}},
+                     rng);
+}
+AnySharing<double> cross_stitch(Rng& rng, bool per_channel) {
+  return CrossStitch<double>(
+      4, {.towers = {{"a", {stage(rng)(), stage(rng, 3)()}}, {"b", {stage(rng)(), stage(rng, 3)()}}}, .per_channel = per_channel});
+}
+AnySharing<double> mtan(Rng& rng, bool norm) {
+  return MTAN<double>(4,
+                      {.tasks = tasks,
+                       .stages = {{stage(rng)(), stage(rng, 3)(), stage(rng, 3)()}, {stage(rng, 3)()}},
+                       .reduction = 1,
+                       .batch_norm = norm},
+                      rng);
+}
+
+const std::vector<Architecture> zoo{
+    {"mmoe",
+     [](Rng& rng) -> AnySharing<double> {
+       return MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng))}, rng);
+     }},
+    {"omoe",
+     [](Rng& rng) -> AnySharing<double> {
+       return MMoE<double>(
+           4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng)), .gates = {detail::SoftmaxGate<double>(4, 3, rng)}}, rng);
+     }},
+    {"dselect",
+     [](Rng& rng) -> AnySharing<double> {
+       return MMoE<double>(4,
+                           {.tasks = tasks,
+                            .experts = repeat<double>(3, stage(rng)),
+                            .gates = {DSelectK<double>(4, 3, rng), DSelectK<double>(4, 3, rng)}},
+                           rng);
+     },
+     true},
+    {"cgc", [](Rng& rng) -> AnySharing<double> { return level(rng); }},
+    {"ple",
+     [](Rng& rng) -> AnySharing<double> {
+       return PLE<double>({level(rng), level(rng, 3), level(rng, 3)}, rng);
+     }},
+    {"cross_stitch", [](Rng& rng) { return cross_stitch(rng, false); }},
+    {"cross_stitch_channels", [](Rng& rng) { return cross_stitch(rng, true); }},
+    {"mtan", [](Rng& rng) { return mtan(rng, false); }},
+    {"mtan_norm", [](Rng& rng) { return mtan(rng, true); }},
+    {"film",
+     [](Rng& rng) -> AnySharing<double> {
+       return FiLM<double>(4, {.tasks = tasks, .stages = {Dense(4, 3, rng), Dense(3, 3, rng)}});
+     }},
+};
+
+Model make(const Architecture& a, std::uint64_t seed = 1) {
+  Rng rng{seed};
+  AnySharing<double> sharing = a.make(rng);
+  return Model(
+      {.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = a.penalty ? "penalty" : ""});
+}
+Tensor<double> draw(const Shape& shape, std::uint64_t seed) {
+  Rng rng{seed};
+  return Tensor<double>::normal(shape, rng);
+}
+MultiObjective<double> objective_of(Combiner combiner) {
+  return MultiObjective<double>({{"a", MSE{}}, {"b", MSE{}}}, std::move(combiner));
+}
+Targets<double> targets_of(Index batch, const Tensor<double>& weight_b = {}) {
+  return {{"a", draw({batch, 1}, 11)}, {"b", {draw({batch, 2}, 12), weight_b}}};
+}
+Outputs<double> recorded(const Model& model, const Tensor<double>& x) {
+  Rng rng{3};
+  Pass pass{rng};
+  Outputs<double> y = model(x, pass);
+  pass.discard();
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("architectures and their gradients are PyTorch's", "[fast]") {
+  const Golden file("sharing.txt");
+  for (const Architecture& a : zoo) {
+    INFO(a.name);
+    const auto array = [&](const std::string& part) {
+      const auto& found = file[a.name + "." + part];
+      return Tensor<double>::copy(found.shape, found.values);
+    };
+    Model model = make(a);
+    Values xs{parameter(array("x"))}, expected{array("gx")};
+    for (auto& p : parameters<double>(model)) {
+      INFO(p.name);
+      const Tensor<double> value = array("p." + p.name);
+      REQUIRE(value.shape() == p.value.shape());
+      std::ranges::copy(value.values(), p.value.mutate().begin());
+      xs.push_back(p.value);
+      expected.push_back(array("g." + p.name));
+    }
+    const Outputs<double> y = recorded(model, xs[0]);
+    Tensor<double> total = Tensor<double>::scalar(0);
+    for (Index k = 0; k < y.size(); ++k) {
+      CHECK(difference(y.at(k), array("y." + y.name(k))) < 1e-12);
+      total = total + sum(y.at(k) * array("c." + y.name(k)));
+    }
+    CHECK(difference(grad(total, xs), expected) < 1e-12);
+  }
+}
+
+TEST_CASE("gradients through every architecture are what central differences find, to second order", "[fast]") {
+  for (const Architecture& a : zoo) {
+    const Model model = make(a);
+    const GradcheckResult result = gradcheck(
+        [&](const auto& x) {
+          const Outputs<double> y = recorded(model, x[0]);
+          return concat(std::vector<Tensor<double>>{y["a"], y["b"]}, 1);
+        },
+        {draw({3, 4}, 5)});
+    INFO(a.name << ": " << result.text);
+    CHECK(result.passed);
+  }
+}
+
+TEST_CASE("what is a task's own no other task reaches, what is shared both do", "[fast]") {
+  for (const Architecture& a : zoo) {
+    Model model = make(a);
+    const Tensor<double> x = draw({6, 4}, 5);
+    const Losses<double> losses = objective_of(Sum{})(recorded(model, x), targets_of(6));
+    const Values all = tensors_of(model);
+    const std::vector<Values> rows = explicit_gradients(losses, all);
+    const auto names = parameters<double>(model);
+    for (std::size_t p = 0; p < all.size(); ++p) {
+      const Owner& owner = leaf_of(all[p])->owner;
+      INFO(a.name << ' ' << names.at(static_cast<Index>(p)).name << ": " << owner.text());
+      REQUIRE(owner.kind != Owner::Kind::unknown);
+      CHECK(zero(rows[0][p]) == (owner.text() == "task b"));
+      CHECK(zero(rows[1][p]) == (owner.text() == "task a"));
+    }
+    const std::string text = summary<double>(model, x);
+    CHECK(text.find("task a") != std::string::npos);
+    CHECK(text.find("shared") != std::string::npos);
+  }
+}
+
+TEST_CASE("an aggregated step is UPGrad of the explicit gradients, and heads keep their own", "[fast]") {
+  for (const Architecture& a : zoo) {
+    Model model = make(a);
+    auto objective = objective_of(UPGrad{});
+    const Losses<double> losses = objective(recorded(model, draw({6, 4}, 5)), targets_of(6));
+    const Values all = tensors_of(model);
+    std::vector<bool> shared;
+    for (const auto& p : all) shared.push_back(leaf_of(p)->owner.kind == Owner::Kind::shared);
+    const Values expected = upgrad_reference(losses, all, shared);
+    objective.backward(losses);
+    INFO(a.name);
+    CHECK(gradient_error(model, expected) < 1e-10);
+  }
+}
+
+TEST_CASE("a task without labels leaves the others as they are, its own parameters untouched", "[fast]") {
+  for (const Architecture& a : zoo) {
+    Model model = make(a);
+    const Tensor<double> x = draw({6, 4}, 5);
+    auto alone = MultiObjective<double>({{"a", MSE{}}}, UPGrad{}), both = objective_of(UPGrad{});
+    alone.backward(alone(recorded(model, x), targets_of(6)));
+    const Values expected = gradients_of(model);
+    clear_gradients(model);
+    Targets<double> targets = targets_of(6, Tensor<double>::zeros({6}));
+    targets.find("b")->value = Tensor<double>::full({6, 2}, NAN);
+    both.backward(both(recorded(model, x), targets));
+    INFO(a.name);
+    CHECK(same_bits(gradients_of(model), expected));
+    for (const auto& p : parameters<double>(model))
+      if (leaf_of(p.value)->owner.text() == "task b") CHECK_FALSE(gradient(p.value).defined());
+  }
+}
+
+TEST_CASE("with an input per task each has its own rows, and what is behind an absent one is not read", "[fast]") {
+  for (const Architecture& a : zoo) {
+    const Model model = make(a);
+    const Tensor<double> x = draw({5, 4}, 5), z = draw({7, 4}, 6);
+    const Outputs<double> y = model({{"b", z}, {"a", x}});
+    INFO(a.name);
+    CHECK(same_bits(y["a"], model(x)["a"]));
+    CHECK(same_bits(y["b"], model(z)["b"]));
+    Tensor<double> holes = z.clone();
+    Tensor<bool> present = Tensor<bool>::ones({7});
+    for (const Index i : {0, 4}) {
+      present.mutate()[static_cast<std::size_t>(i)] = false;
+      for (Index j = 0; j < 4; ++j) holes.mutate()[static_cast<std::size_t>(4 * i + j)] = NAN;
+    }
+    const Outputs<double> some = model({{"a", x}, {"b", {holes, present}}});
+    CHECK(same_bits(some["a"], y["a"]));
+    for (Index i = 0; i < 7; ++i)
+      for (Index j = 0; j < 2; ++j) CHECK(some["b"](i, j) == (present(i) ? y["b"](i, j) : 0));
+  }
+}
+
+TEST_CASE("inference records nothing, and a row has the bits that it has in any batch", "[fast]") {
+  for (const Architecture& a : zoo) {
+    const Model model = make(a);
+    const Tensor<double> x = draw({9, 4}, 5);
+    const Outputs<double> all = model(x), part = model(slice(x, 0, 3, 5));
+    for (const std::string& task : tasks) {
+      INFO(a.name << ' ' << task);
+      CHECK_FALSE(all[task].node());
+      CHECK(same_bits(part[task], slice(all[task], 0, 3, 5)));
+    }
+  }
+}
+
+TEST_CASE("state goes into a file and back, clones are deep, copies share", "[fast]") {
+  const std::string path = "sharing_model_test.safetensors";
+  for (const Architecture& a : zoo) {
+    Model model = make(a), other = make(a, 2), deep = clone(model), copy = model;
+    const Tensor<double> x = draw({5, 4}, 5);
+    INFO(a.name);
+    CHECK_FALSE(same_bits(model(x)["b"], other(x)["b"]));
+    save_weights(path, model);
+    load_weights(path, other);
+    const Tensor<double> before = model(x)["b"];
+    CHECK(same_bits(other(x)["b"], before));
+    for (auto& p : parameters<double>(model)) p.value.mutate()[0] += 1;
+    CHECK(same_bits(deep(x)["b"], before));
+    CHECK(same_bits(copy(x)["b"], model(x)["b"]));
+    for (const auto& p : parameters<double>(deep)) CHECK(leaf_of(p.value)->owner.kind != Owner::Kind::unknown);
+  }
+  std::filesystem::remove(path);
+}
+
+TEST_CASE("every architecture trains, with the penalty of its gates as one more task", "[fast]") {
+  for (const Architecture& a : zoo) {
+    Model model = make(a);
+    const Tensor<double> x = draw({64, 4}, 5), u = slice(x, 1, 0, 1), v = slice(x, 1, 1, 2);
+    Dataset<double> data({{"x", x}}, {{"a", tanh(u + v)}, {"b", concat(std::vector<Tensor<double>>{tanh(u - v), v}, 1)}});
+    std::vector<Named<TaskLoss<double>>> losses{{"a", MSE{}}, {"b", MSE{}}};
+    if (a.penalty) {
+      data.targets.add("penalty", Tensor<double>::zeros({64, 2}));
+      losses.push_back({"penalty", MAE{}});
+    }
+    MultiObjective<double> objective(losses, FixedWeights{a.penalty ? std::vector<double>{1, 1, 1e-3} : std::vector<double>{1, 1}});
+    const double before = evaluate(model, objective, data)("b", "loss");
+    Adam<double> optimizer{parameters<double>(model), {.lr = 2e-2}};
+    Trainer trainer{model, objective, optimizer, {.epochs = 25, .progress = {.mode = Progress::quiet}}};
+    trainer.fit(data);
+    INFO(a.name);
+    CHECK(evaluate(model, objective, data)("b", "loss") < 0.6 * before);
+  }
+}
+
+TEST_CASE("gates show what they use, and a decided DSelectK uses at most k experts", "[fast]") {
+  Rng rng{1};
+  DSelectK<double> gate(4, 5, rng, {.k = 2});
+  const Tensor<double> x = draw({8, 4}, 5), soft = gate(x);
+  for (auto& w : gate.select.weight.mutate()) w *= 1e6;
+  const Tensor<double> hard = gate(x), penalty = gate.penalty(x);
+  CHECK(penalty.shape() == Shape{8, 1});
+  Index reached = 0;
+  for (Index i = 0; i < 8; ++i) {
+    Index used = 0;
+    double all = 0;
+    for (Index e = 0; e < 5; ++e) used += hard(i, e) > 0, all += hard(i, e), reached += soft(i, e) > 0;
+    CHECK(used <= 2);
+    CHECK(all <= 1 + 1e-12);
+  }
+  CHECK(reached == 40);
+  DSelectK<double> four(4, 4, rng, {.k = 1});
+  for (auto& w : four.select.weight.mutate()) w *= 1e6;
+  CHECK(difference(sum(four(x), {1}), Tensor<double>::ones({8})) < 1e-12);
+  for (const double p : four.penalty(x).values()) CHECK(std::abs(p) < 1e-5);
+
+  MMoE<double> mmoe(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng))}, rng);
+  const auto gates = mmoe.gates(x);
+  CHECK(gates.names() == "a, b");
+  CHECK(difference(sum(gates["b"], {1}), Tensor<double>::ones({8})) < 1e-12);
+  CrossStitch<double> stitched(4, {.towers = {{"a", {stage(rng)()}}, {"b", {stage(rng)()}}, {"c", {stage(rng)()}}}});
+  CHECK(difference(stitched.stitch(0), Tensor<double>({3, 3, 1}, {.9, .05, .05, .05, .9, .05, .05, .05, .9})) < 1e-15);
+}
+
+TEST_CASE("dropout draws by names: an expert more changes nobody else's numbers", "[fast]") {
+  Rng rng{1};
+  const Dense first(4, 3, rng), second(4, 3, rng);
+  const auto model = [&](bool more) {
+    std::vector<AnyModule<double>> experts{sequential(first, Dropout{0.5})};
+    if (more) experts.emplace_back(sequential(second, Dropout{0.5}));
+    return MMoE<double>(
+        4, {.tasks = {"a"}, .experts = experts, .gates = {[more](const Tensor<double>& x) {
+                                                  Tensor<double> g = Tensor<double>::zeros({x.shape()[0], more ? 2 : 1});
+                                                  for (Index i = 0; i < x.shape()[0]; ++i) g.raw()[i * (more ? 2 : 1)] = 1;
+                                                  return g;
+                                                }}},
+        rng);
+  };
+  const auto run = [&](bool more) {
+    Pass pass{Rng{9}};
+    return model(more)(draw({6, 4}, 5), &pass)[0];
+  };
+  CHECK(same_bits(run(true), run(false)));
+}
+
+TEST_CASE("Coral's logits fall from column to column, and its names are PyTorch's", "[fast]") {
+  Rng rng{1};
+  Coral<double> head(4, 4, rng);
+  CHECK(parameters<double>(head).names() == "weight, bias");
+  CHECK(list(head.bias) == std::vector<double>{1, 2.0 / 3, 1.0 / 3});
+  const Tensor<double> y = head(draw({5, 4}, 5));
+  REQUIRE(y.shape() == Shape{5, 3});
+  for (Index i = 0; i < 5; ++i)
+    for (Index j = 1; j < 3; ++j) CHECK(y(i, j) < y(i, j - 1));
+  CHECK_THROWS_WITH(Coral<double>(4, 1, rng), "Coral: in is 4, classes is 1; there must be at least 1 and 2");
+}
+
+TEST_CASE("what does not fit together is refused", "[fast]") {
+  Rng rng{1};
+  const auto experts = [&] { return repeat<double>(2, stage(rng)); };
+  const auto heads = [&]() -> std::vector<Named<AnyModule<double>>> { return {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 1, rng)}}; };
+  const auto mmoe = [&](std::vector<std::string> names) { return MMoE<double>(4, {.tasks = names, .experts = experts()}, rng); };
+  CHECK_THROWS_WITH(mmoe({}), "MMoE: no task is named; give it at least one");
+  CHECK_THROWS_WITH(mmoe({"a", "a"}), "MMoE: task 'a' appears twice; names must differ");
+  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = tasks}, rng), "MMoE: no expert is given; it needs at least one");
+  CHECK_THROWS_WITH(MMoE<double>(4, {.tasks = tasks, .experts = {AnyModule<double>()}}, rng),
+                    "MMoE: experts.0 is empty; give it a module");
+  CHECK_THROWS_WITH(
+      MMoE<double>(
+          4, {.tasks = {"a", "b", "c"}, .experts = experts(), .gates = std::vector<AnyModule<double>>(2, Dense(4, 2, rng))}, rng),
+      "MMoE: there are 2 gates for 3 tasks; give one per task, one for all, or none");
+  CHECK_THROWS_WITH(
+      MMoE<double>(4, {.tasks = {"a"}, .experts = experts(), .gates = {Dense(4, 3, rng)}}, rng)(draw({5, 4}, 1), nullptr),
+      "MMoE: a gate gave [5, 3]; for 2 experts it must be [5, 2]");
+  CHECK_THROWS_WITH(
+      MMoE<double>(4, {.tasks = {"a"}, .experts = {Dense(4, 3, rng), Dense(4, 2, rng)}}, rng)(draw({5, 4}, 1), nullptr),
+      "MMoE: one expert gives [5, 3], another [5, 2]; all must give the same shape");
+  CHECK_THROWS_WITH(DSelectK<double>(4, 3, rng, {.k = 4}), "DSelectK: k is 4; for 3 experts it must be in [1, 3]");
+  CHECK_THROWS_WITH(DSelectK<double>(4, 3, rng, {.gamma = 0}), "DSelectK: gamma is 0; it must be above 0");
+  CHECK_THROWS_WITH(CGC<double>(4, {.own = {{"a", {}}}}, rng),
+                    "CGC: task 'a' has no expert, and none is shared; it needs at least one");
+  CHECK_THROWS_WITH(PLE<double>({}, rng), "PLE: there is no level; give it at least one CGC");
+  CHECK_THROWS_WITH(PLE<double>({level(rng), level(rng)}, rng),
+                    "PLE: level 0 gives 3 features, level 1 takes 4; they must be as many");
+  CHECK_THROWS_WITH(PLE<double>({level(rng), CGC<double>(3, {.own = {{"a", repeat<double>(1, stage(rng, 3))}}}, rng)}, rng),
+                    "PLE: level 1 is for the tasks a, level 0 for a, b; all must be for the same, in the same order");
+  CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}, {"b", {stage(rng)(), stage(rng, 3)()}}}}),
+                    "CrossStitch: the tower of task 'b' has 2 stages, that of 'a' 1; all must have as many");
+  CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}, {"b", {Dense(4, 2, rng)}}}}),
+                    "CrossStitch: stage 0 of task 'b' gives 2 features, that of 'a' 3; all must give as many");
+  CHECK_THROWS_WITH(CrossStitch<double>(4, {.towers = {{"a", {stage(rng)()}}}, .own = 2}),
+                    "CrossStitch: own is 2; it must be in [0, 1]");
+  CHECK_THROWS_WITH(MTAN<double>(4, {.tasks = tasks}, rng), "MTAN: no stage is given; it needs at least one");
+  CHECK_THROWS_WITH(FiLM<double>(4, {.tasks = tasks}), "FiLM: no stage is given; it needs at least one");
+
+  CHECK_THROWS_WITH(Model({.heads = heads()}), "SharingModel: no sharing given; use MMoE, PLE, ...");
+  CHECK_THROWS_WITH(Model({.sharing = mmoe({"a", "c"}), .heads = heads()}),
+                    "SharingModel: MMoE is for the tasks a, c; heads are given for: a, b; each task needs one");
+  CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = "b"}),
+                    "SharingModel: penalty is 'b', which is a task's name; names must differ");
+  CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = "p"})(draw({5, 4}, 1)),
+                    "SharingModel: penalty is 'p', but MMoE has none here; leave it out");
+  const Model model({.sharing = mmoe(tasks), .heads = heads()});
+  CHECK_THROWS_WITH(model({{"a", draw({5, 4}, 1)}, {"c", draw({5, 4}, 1)}}),
+                    "SharingModel: unknown input 'c'; give one for all tasks, or one per task: a, b");
+  CHECK_THROWS_WITH(model(Inputs<double>{}), "SharingModel: task 'a' has no input; give one for all tasks, or one per task");
+}
