@@ -205,7 +205,8 @@ class CsvColumn {
     double value = 0;
     if (!missing && kind_ != Kind::text_as_asked && kind_ != Kind::categories) settle(text, line, value);
     if (!missing && kind_ == Kind::categories && categories_.find(text) < 0)
-      fail_here(line, text, " is none of the column's categories: ", listing(categories_.names(), [](const std::string& n) { return n; }),
+      fail_here(line, text, " is none of the column's categories: ",
+                listing(categories_.names(), [](const std::string& n) { return n; }),
                 did_you_mean(text, categories_.names()));
     if (!missing && is_text()) value = category(text);
     any_missing_ |= missing;

@@ -39,38 +39,16 @@ class Heads {
   Heads() = default;
   /// `what` names the kind of head in messages ("task", "modality"). Throws Error for no head, an empty one, or equal names.
   /// To be followed by `pack`, once everything else in the model has been tagged with its owner.
-  Heads(std::vector<Named<AnyModule<T>>> heads, std::string_view what) : heads_(std::move(heads)) {
-    if (heads_.empty()) fail("model: no ", what, " head given; it needs at least one");
-    for (const auto& head : heads_)
-      if (!head.value) fail("model: the head of ", what, " '", head.name, "' is empty");
-    if (const std::string* twice = detail::repeated_name(heads_))
-      fail("model: ", what, " '", *twice, "' appears twice; names must differ");
-    for (auto& head : heads_) hashes_.push_back(detail::hash_name(head.name));
-    detail::own_heads(heads_);
-  }
+  Heads(std::vector<Named<AnyModule<T>>> heads, std::string_view what);
 
   Index size() const { return static_cast<Index>(heads_.size()); }
   const Shared<OutputLayout>& layout() const { return layout_; }
   AnyModule<T>& operator[](Index i) { return heads_[static_cast<std::size_t>(i)].value; }
 
   /// All heads on one tensor of features [batch, width].
-  Outputs<T> operator()(const Tensor<T>& features, Pass* pass) const {
-    Tensor<T> block;
-    if (weight_.defined()) {
-      if (features.rank() != 2 || features.shape()[1] != weight_.shape()[1])
-        fail("model: the heads take [batch, ", weight_.shape()[1], "], the trunk gives ", features.shape());
-      block = linear(features, weight_, bias_);
-    }
-    PoolVector<Tensor<T>> separate;
-    for (std::size_t i : separate_) separate.push_back(one(i, features, pass));
-    return Outputs<T>(layout_, std::move(block), std::move(separate));
-  }
+  Outputs<T> operator()(const Tensor<T>& features, Pass* pass) const;
   /// One head alone.
-  Tensor<T> one(std::size_t i, const Tensor<T>& features, Pass* pass) const {
-    if (!pass) return heads_[i].value(features);
-    const Pass::Scope scope(*pass, hashes_[i]);
-    return heads_[i].value(features, pass);
-  }
+  Tensor<T> one(std::size_t i, const Tensor<T>& features, Pass* pass) const;
 
   void fields(auto&& visit) {
     for (auto& head : heads_) visit(head.name, head.value);
@@ -78,110 +56,17 @@ class Heads {
   }
   /// One more head, for a task that comes later: it runs on its own, so that no bit of the others' outputs changes. Throws Error
   /// for an empty one, a name that is taken, and for a parameter that is somebody's already.
-  void add(std::string name, AnyModule<T> head) {
-    if (!head) fail("model: the head of task '", name, "' is empty");
-    for (const auto& known : heads_)
-      if (known.name == name) fail("model: task '", name, "' appears twice; names must differ");
-    detail::each_tensor(head, [&](const std::string& path, auto& tensor) {
-      if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
-        if (const Leaf<T>* leaf = leaf_of(tensor); leaf && leaf->owner.kind != Owner::Kind::unknown)
-          fail("model: the head of task '", name, "' has a parameter, ", path, ", of ", leaf->owner.text(),
-               "; a head that comes later needs its own");
-    });
-    set_owner<T>(head, {Owner::Kind::task, name});
-    OutputLayout layout = *layout_;
-    layout.names.push_back(name);
-    layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
-    separate_.push_back(heads_.size());
-    hashes_.push_back(detail::hash_name(name));
-    heads_.push_back({std::move(name), std::move(head)});
-    ++added_;
-    layout_ = Shared<OutputLayout>(std::move(layout));
-  }
+  void add(std::string name, AnyModule<T> head);
   /// Packs the linear heads whose parameters are theirs alone.
-  void pack() {
-    std::vector<Linear<T>*> members;
-    OutputLayout layout;
-    separate_.clear();
-    Index columns = 0;
-    for (std::size_t i = 0; i < heads_.size(); ++i) {
-      Linear<T>* head = heads_[i].value.template as<Linear<T>>();
-      const bool fits = head && !added(i) && packable(*head) && (members.empty() || head->in() == members[0]->in());
-      layout.names.push_back(heads_[i].name);
-      if (fits) {
-        layout.places.push_back({columns, columns + head->out(), -1});
-        columns += head->out();
-        members.push_back(head);
-      } else {
-        layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
-        separate_.push_back(i);
-      }
-    }
-    layout_ = Shared<OutputLayout>(std::move(layout));
-    weight_ = bias_ = {};
-    if (members.size() == 1) {  // one head is its own block
-      weight_ = members[0]->weight;
-      bias_ = members[0]->bias;
-    } else if (members.size() > 1) {
-      std::vector<Tensor<T>*> weights, biases;
-      for (Linear<T>* head : members) {
-        weights.push_back(&head->weight);
-        biases.push_back(&head->bias);
-      }
-      weight_ = pack_tensors(weights, {columns, members[0]->in()});
-      bias_ = pack_tensors(biases, {columns});
-    }
-  }
+  void pack();
 
  private:
   bool added(std::size_t i) const { return i + added_ >= heads_.size(); }
-  static bool packable(const Linear<T>& head) {
-    const auto free = [](const Tensor<T>& t) {
-      return t.defined() && leaf_of(t) && leaf_of(t)->owner.kind == Owner::Kind::task && !leaf_of(t)->pack &&
-             !t.buffer()->pack && t.offset() == 0 &&
-             t.buffer()->bytes == static_cast<std::size_t>(t.size()) * sizeof(T);  // all of it: not borrowed, no view
-    };
-    return free(head.weight) && free(head.bias);
-  }
+  static bool packable(const Linear<T>& head);
   /// Whether the packed heads still are what was packed: a visitor (a deep copy, say) or a user may have replaced them.
-  bool holds_members() {
-    const auto held = [](const Tensor<T>& t, const Tensor<T>& whole) {
-      const Leaf<T>* leaf = leaf_of(t);
-      return leaf && (t.node() == whole.node() || leaf->pack == whole.node());
-    };
-    for (std::size_t i = 0; layout_ && i < heads_.size(); ++i) {
-      if (!layout_->places[i].packed()) continue;
-      const Linear<T>* head = heads_[i].value.template as<Linear<T>>();
-      if (!head || !held(head->weight, weight_) || !held(head->bias, bias_)) return false;
-    }
-    return true;
-  }
+  bool holds_members();
   /// Moves the tensors' storage into one block; every handle of theirs follows.
-  static Tensor<T> pack_tensors(const std::vector<Tensor<T>*>& members, const Shape& shape) {
-    Tensor<T> whole = parameter(Tensor<T>::empty(shape));
-    Leaf<T>& leaf = *leaf_of(whole);
-    leaf.owner = {Owner::Kind::task, ""};
-    const Index row = shape.span(1, shape.rank());
-    Index at = 0;
-    bool all_frozen = true;
-    for (Tensor<T>* member : members) {
-      const Index rows = member->shape()[0];
-      std::copy_n(member->data(), member->size(), whole.raw() + at * row);
-      Buffer& buffer = *member->buffer();
-      buffer.data = reinterpret_cast<std::byte*>(whole.raw() + at * row);
-      buffer.pack = whole.buffer();
-      Leaf<T>& part = *leaf_of(*member);
-      part.pack = whole.node();
-      part.part = static_cast<Index>(leaf.parts.size());
-      part.grad = {};
-      part.fresh = true;
-      leaf.parts.push_back({at, at + rows, true, part.frozen});
-      all_frozen &= part.frozen;
-      at += rows;
-    }
-    leaf.frozen = all_frozen;
-    return whole;
-  }
+  static Tensor<T> pack_tensors(const std::vector<Tensor<T>*>& members, const Shape& shape);
 
   std::vector<Named<AnyModule<T>>> heads_;
   std::vector<std::uint64_t> hashes_;
@@ -190,5 +75,145 @@ class Heads {
   Tensor<T> weight_, bias_;            // of the packed heads: [columns, in], [columns]
   Shared<OutputLayout> layout_;
 };
+
+template <Differentiable T>
+Heads<T>::Heads(std::vector<Named<AnyModule<T>>> heads, std::string_view what) : heads_(std::move(heads)) {
+  if (heads_.empty()) fail("model: no ", what, " head given; it needs at least one");
+  for (const auto& head : heads_)
+    if (!head.value) fail("model: the head of ", what, " '", head.name, "' is empty");
+  if (const std::string* twice = detail::repeated_name(heads_))
+    fail("model: ", what, " '", *twice, "' appears twice; names must differ");
+  for (auto& head : heads_) hashes_.push_back(detail::hash_name(head.name));
+  detail::own_heads(heads_);
+}
+
+template <Differentiable T>
+Outputs<T> Heads<T>::operator()(const Tensor<T>& features, Pass* pass) const {
+  Tensor<T> block;
+  if (weight_.defined()) {
+    if (features.rank() != 2 || features.shape()[1] != weight_.shape()[1])
+      fail("model: the heads take [batch, ", weight_.shape()[1], "], the trunk gives ", features.shape());
+    block = linear(features, weight_, bias_);
+  }
+  PoolVector<Tensor<T>> separate;
+  for (std::size_t i : separate_) separate.push_back(one(i, features, pass));
+  return Outputs<T>(layout_, std::move(block), std::move(separate));
+}
+
+template <Differentiable T>
+Tensor<T> Heads<T>::one(std::size_t i, const Tensor<T>& features, Pass* pass) const {
+  if (!pass) return heads_[i].value(features);
+  const Pass::Scope scope(*pass, hashes_[i]);
+  return heads_[i].value(features, pass);
+}
+
+template <Differentiable T>
+void Heads<T>::pack() {
+  std::vector<Linear<T>*> members;
+  OutputLayout layout;
+  separate_.clear();
+  Index columns = 0;
+  for (std::size_t i = 0; i < heads_.size(); ++i) {
+    Linear<T>* head = heads_[i].value.template as<Linear<T>>();
+    const bool fits = head && !added(i) && packable(*head) && (members.empty() || head->in() == members[0]->in());
+    layout.names.push_back(heads_[i].name);
+    if (fits) {
+      layout.places.push_back({columns, columns + head->out(), -1});
+      columns += head->out();
+      members.push_back(head);
+    } else {
+      layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
+      separate_.push_back(i);
+    }
+  }
+  layout_ = Shared<OutputLayout>(std::move(layout));
+  weight_ = bias_ = {};
+  if (members.size() == 1) {  // one head is its own block
+    weight_ = members[0]->weight;
+    bias_ = members[0]->bias;
+  } else if (members.size() > 1) {
+    std::vector<Tensor<T>*> weights, biases;
+    for (Linear<T>* head : members) {
+      weights.push_back(&head->weight);
+      biases.push_back(&head->bias);
+    }
+    weight_ = pack_tensors(weights, {columns, members[0]->in()});
+    bias_ = pack_tensors(biases, {columns});
+  }
+}
+
+template <Differentiable T>
+bool Heads<T>::packable(const Linear<T>& head) {
+  const auto free = [](const Tensor<T>& t) {
+    return t.defined() && leaf_of(t) && leaf_of(t)->owner.kind == Owner::Kind::task && !leaf_of(t)->pack &&
+           !t.buffer()->pack && t.offset() == 0 &&
+           t.buffer()->bytes == static_cast<std::size_t>(t.size()) * sizeof(T);  // all of it: not borrowed, no view
+  };
+  return free(head.weight) && free(head.bias);
+}
+
+template <Differentiable T>
+bool Heads<T>::holds_members() {
+  const auto held = [](const Tensor<T>& t, const Tensor<T>& whole) {
+    const Leaf<T>* leaf = leaf_of(t);
+    return leaf && (t.node() == whole.node() || leaf->pack == whole.node());
+  };
+  for (std::size_t i = 0; layout_ && i < heads_.size(); ++i) {
+    if (!layout_->places[i].packed()) continue;
+    const Linear<T>* head = heads_[i].value.template as<Linear<T>>();
+    if (!head || !held(head->weight, weight_) || !held(head->bias, bias_)) return false;
+  }
+  return true;
+}
+
+template <Differentiable T>
+Tensor<T> Heads<T>::pack_tensors(const std::vector<Tensor<T>*>& members, const Shape& shape) {
+  Tensor<T> whole = parameter(Tensor<T>::empty(shape));
+  Leaf<T>& leaf = *leaf_of(whole);
+  leaf.owner = {Owner::Kind::task, ""};
+  const Index row = shape.span(1, shape.rank());
+  Index at = 0;
+  bool all_frozen = true;
+  for (Tensor<T>* member : members) {
+    const Index rows = member->shape()[0];
+    std::copy_n(member->data(), member->size(), whole.raw() + at * row);
+    Buffer& buffer = *member->buffer();
+    buffer.data = reinterpret_cast<std::byte*>(whole.raw() + at * row);
+    buffer.pack = whole.buffer();
+    Leaf<T>& part = *leaf_of(*member);
+    part.pack = whole.node();
+    part.part = static_cast<Index>(leaf.parts.size());
+    part.grad = {};
+    part.fresh = true;
+    leaf.parts.push_back({at, at + rows, true, part.frozen});
+    all_frozen &= part.frozen;
+    at += rows;
+  }
+  leaf.frozen = all_frozen;
+  return whole;
+}
+
+template <Differentiable T>
+void Heads<T>::add(std::string name, AnyModule<T> head) {
+  if (!head) fail("model: the head of task '", name, "' is empty");
+  for (const auto& known : heads_)
+    if (known.name == name) fail("model: task '", name, "' appears twice; names must differ");
+  detail::each_tensor(head, [&](const std::string& path, auto& tensor) {
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
+      if (const Leaf<T>* leaf = leaf_of(tensor); leaf && leaf->owner.kind != Owner::Kind::unknown)
+        fail("model: the head of task '", name, "' has a parameter, ", path, ", of ", leaf->owner.text(),
+             "; a head that comes later needs its own");
+  });
+  set_owner<T>(head, {Owner::Kind::task, name});
+  OutputLayout layout = *layout_;
+  layout.names.push_back(name);
+  layout.places.push_back({.separate = static_cast<Index>(separate_.size())});
+  separate_.push_back(heads_.size());
+  hashes_.push_back(detail::hash_name(name));
+  heads_.push_back({std::move(name), std::move(head)});
+  ++added_;
+  layout_ = Shared<OutputLayout>(std::move(layout));
+}
+
 
 }  // namespace espalier::inline ESPALIER_ABI

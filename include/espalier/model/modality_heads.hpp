@@ -19,26 +19,9 @@ struct ModalityHeadsOptions {
 template <Differentiable T = float>
 class ModalityHeads {
  public:
-  explicit ModalityHeads(ModalityHeadsOptions<T> options) : trunk_(std::move(options.trunk)) {
-    if (!trunk_) fail("ModalityHeads: no trunk given");
-    if (options.heads.empty()) fail("ModalityHeads: no head given; it needs at least one modality");
-    OutputLayout layout;
-    for (Named<AnyModule<T>>& head : options.heads) {
-      if (!head.value) fail("ModalityHeads: the head of '", head.name, "' is empty");
-      hashes_.push_back(detail::hash_name(head.name));
-      layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
-      layout.names.push_back(head.name);
-    }
-    layout_ = Shared<OutputLayout>(std::move(layout));
-    detail::own_heads(options.heads);
-    heads_ = NamedList<AnyModule<T>>(std::move(options.heads));
-    set_owner<T>(trunk_, {Owner::Kind::shared, ""});
-  }
+  explicit ModalityHeads(ModalityHeadsOptions<T> options);
 
-  Outputs<T> operator()(const Inputs<T>& inputs) const {
-    const NoGrad no_grad;
-    return run(inputs, nullptr);
-  }
+  Outputs<T> operator()(const Inputs<T>& inputs) const;
   Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return run(inputs, &pass); }
   void fields(auto&& visit) {
     visit("trunk", trunk_);
@@ -46,18 +29,7 @@ class ModalityHeads {
   }
 
  private:
-  Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
-    for (const Named<Input<T>>& input : inputs)
-      if (!heads_.find(input.name)) fail("ModalityHeads: unknown modality '", input.name, "'; known: ", heads_.names());
-    PoolVector<Tensor<T>> predictions;
-    for (Index m = 0; m < heads_.size(); ++m) {
-      const Named<AnyModule<T>>& head = heads_.at(m);
-      const Input<T>* input = inputs.find(head.name, m);
-      if (!input) fail("ModalityHeads: modality '", head.name, "' is not given; give it with presence false where it is absent");
-      predictions.push_back(one(m, *input, pass));
-    }
-    return Outputs<T>(layout_, {}, std::move(predictions));
-  }
+  Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const;
 
   /// The predictions of one modality: trunk and head see the samples that have it, the others get zeros.
   Tensor<T> one(Index m, const Input<T>& input, Pass* pass) const {
@@ -88,6 +60,44 @@ class ModalityHeads {
   std::vector<std::uint64_t> hashes_;
   Shared<OutputLayout> layout_;
 };
+
+template <Differentiable T>
+ModalityHeads<T>::ModalityHeads(ModalityHeadsOptions<T> options) : trunk_(std::move(options.trunk)) {
+  if (!trunk_) fail("ModalityHeads: no trunk given");
+  if (options.heads.empty()) fail("ModalityHeads: no head given; it needs at least one modality");
+  OutputLayout layout;
+  for (Named<AnyModule<T>>& head : options.heads) {
+    if (!head.value) fail("ModalityHeads: the head of '", head.name, "' is empty");
+    hashes_.push_back(detail::hash_name(head.name));
+    layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
+    layout.names.push_back(head.name);
+  }
+  layout_ = Shared<OutputLayout>(std::move(layout));
+  detail::own_heads(options.heads);
+  heads_ = NamedList<AnyModule<T>>(std::move(options.heads));
+  set_owner<T>(trunk_, {Owner::Kind::shared, ""});
+}
+
+template <Differentiable T>
+Outputs<T> ModalityHeads<T>::operator()(const Inputs<T>& inputs) const {
+  const NoGrad no_grad;
+  return run(inputs, nullptr);
+}
+
+template <Differentiable T>
+Outputs<T> ModalityHeads<T>::run(const Inputs<T>& inputs, Pass* pass) const {
+  for (const Named<Input<T>>& input : inputs)
+    if (!heads_.find(input.name)) fail("ModalityHeads: unknown modality '", input.name, "'; known: ", heads_.names());
+  PoolVector<Tensor<T>> predictions;
+  for (Index m = 0; m < heads_.size(); ++m) {
+    const Named<AnyModule<T>>& head = heads_.at(m);
+    const Input<T>* input = inputs.find(head.name, m);
+    if (!input) fail("ModalityHeads: modality '", head.name, "' is not given; give it with presence false where it is absent");
+    predictions.push_back(one(m, *input, pass));
+  }
+  return Outputs<T>(layout_, {}, std::move(predictions));
+}
+
 ModalityHeads(ModalityHeadsOptions<float>) -> ModalityHeads<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

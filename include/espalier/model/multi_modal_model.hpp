@@ -26,30 +26,9 @@ struct MultiModalOptions {
 template <Differentiable T = float>
 class MultiModalModel {
  public:
-  explicit MultiModalModel(MultiModalOptions<T> options)
-      : encoders_(std::move(options.encoders)),
-        fusion_(std::move(options.fusion)),
-        trunk_(std::move(options.trunk)),
-        heads_(std::move(options.heads), "task"),
-        modality_dropout_(options.modality_dropout) {
-    if (encoders_.empty()) fail("MultiModalModel: no encoder given; it needs at least one modality");
-    if (!fusion_) fail("MultiModalModel: no fusion given; use ConcatFusion or GatedFusion");
-    if (!(modality_dropout_ >= 0 && modality_dropout_ < 1))
-      fail("MultiModalModel: modality_dropout is ", modality_dropout_, "; it must lie in [0, 1)");
-    for (Named<AnyModule<T>>& encoder : encoders_) {
-      if (!encoder.value) fail("MultiModalModel: the encoder of '", encoder.name, "' is empty");
-      hashes_.push_back(detail::hash_name(encoder.name));
-      set_owner<T>(encoder.value, {Owner::Kind::modality, encoder.name});
-    }
-    set_owner<T>(fusion_, {Owner::Kind::shared, ""});
-    set_owner<T>(trunk_, {Owner::Kind::shared, ""});
-    heads_.pack();
-  }
+  explicit MultiModalModel(MultiModalOptions<T> options);
 
-  Outputs<T> operator()(const Inputs<T>& inputs) const {
-    const NoGrad no_grad;
-    return run(inputs, nullptr);
-  }
+  Outputs<T> operator()(const Inputs<T>& inputs) const;
   Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return run(inputs, &pass); }
   const NamedList<AnyModule<T>>& encoders() const { return encoders_; }
   AnyModule<T>& trunk() { return trunk_; }
@@ -65,46 +44,7 @@ class MultiModalModel {
   }
 
  private:
-  Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
-    Encoded<T> encoded;
-    for (const Named<Input<T>>& input : inputs) {
-      if (!encoders_.find(input.name))
-        fail("MultiModalModel: unknown modality '", input.name, "'; known: ", encoders_.names());
-      const Index batch = input.value.batch();
-      if (!input.value.values.defined() && !input.value.tokens.defined())
-        fail("MultiModalModel: modality '", input.name, "' has neither values nor tokens");
-      if (&input != &*inputs.begin() && batch != encoded.batch)
-        fail("MultiModalModel: modality '", input.name, "' has ", batch, " samples, '", inputs.at(0).name, "' has ", encoded.batch);
-      encoded.batch = batch;
-    }
-    if (inputs.empty()) fail("MultiModalModel: no modality given; known: ", encoders_.names());
-    const bool drop = pass && modality_dropout_ > 0;
-    PoolVector<Input<T>> hidden;  // inputs with modality dropout applied
-    if (drop) hidden = dropped(inputs, encoded.batch, *pass);
-    for (Index m = 0; m < encoders_.size(); ++m) {
-      const Named<AnyModule<T>>& encoder = encoders_.at(m);
-      const Input<T>* given = drop ? &hidden[static_cast<std::size_t>(m)] : inputs.find(encoder.name, m);
-      detail::Presence presence;
-      presence.any = given && (given->values.defined() || given->tokens.defined());
-      if (presence.any) presence = detail::presence_of(*given, encoded.batch, encoder.name);
-      encoded.names.push_back(encoder.name);
-      encoded.values.push_back(presence.any ? encode(m, *given, presence, encoded.batch, pass) : Tensor<T>());
-      encoded.present.push_back(presence.any ? presence.mask : Tensor<bool>::zeros({encoded.batch}));
-    }
-    Tensor<T> features = fusion_(encoded);
-    static constexpr std::uint64_t trunk = detail::hash_name("trunk"), heads = detail::hash_name("heads");
-    if (trunk_) {
-      if (pass) {
-        const Pass::Scope scope(*pass, trunk);
-        features = trunk_(features, pass);
-      } else {
-        features = trunk_(features);
-      }
-    }
-    if (!pass) return heads_(features, nullptr);
-    const Pass::Scope scope(*pass, heads);
-    return heads_(features, pass);
-  }
+  Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const;
 
   Tensor<T> encode(Index m, const Input<T>& input, const detail::Presence& presence, Index batch, Pass* pass) const {
     const Named<AnyModule<T>>& encoder = encoders_.at(m);
@@ -152,6 +92,75 @@ class MultiModalModel {
   Heads<T> heads_;
   double modality_dropout_;
 };
+
+template <Differentiable T>
+MultiModalModel<T>::MultiModalModel(MultiModalOptions<T> options) : encoders_(std::move(options.encoders)),
+      fusion_(std::move(options.fusion)),
+      trunk_(std::move(options.trunk)),
+      heads_(std::move(options.heads), "task"),
+      modality_dropout_(options.modality_dropout) {
+  if (encoders_.empty()) fail("MultiModalModel: no encoder given; it needs at least one modality");
+  if (!fusion_) fail("MultiModalModel: no fusion given; use ConcatFusion or GatedFusion");
+  if (!(modality_dropout_ >= 0 && modality_dropout_ < 1))
+    fail("MultiModalModel: modality_dropout is ", modality_dropout_, "; it must lie in [0, 1)");
+  for (Named<AnyModule<T>>& encoder : encoders_) {
+    if (!encoder.value) fail("MultiModalModel: the encoder of '", encoder.name, "' is empty");
+    hashes_.push_back(detail::hash_name(encoder.name));
+    set_owner<T>(encoder.value, {Owner::Kind::modality, encoder.name});
+  }
+  set_owner<T>(fusion_, {Owner::Kind::shared, ""});
+  set_owner<T>(trunk_, {Owner::Kind::shared, ""});
+  heads_.pack();
+}
+
+template <Differentiable T>
+Outputs<T> MultiModalModel<T>::operator()(const Inputs<T>& inputs) const {
+  const NoGrad no_grad;
+  return run(inputs, nullptr);
+}
+
+template <Differentiable T>
+Outputs<T> MultiModalModel<T>::run(const Inputs<T>& inputs, Pass* pass) const {
+  Encoded<T> encoded;
+  for (const Named<Input<T>>& input : inputs) {
+    if (!encoders_.find(input.name))
+      fail("MultiModalModel: unknown modality '", input.name, "'; known: ", encoders_.names());
+    const Index batch = input.value.batch();
+    if (!input.value.values.defined() && !input.value.tokens.defined())
+      fail("MultiModalModel: modality '", input.name, "' has neither values nor tokens");
+    if (&input != &*inputs.begin() && batch != encoded.batch)
+      fail("MultiModalModel: modality '", input.name, "' has ", batch, " samples, '", inputs.at(0).name, "' has ", encoded.batch);
+    encoded.batch = batch;
+  }
+  if (inputs.empty()) fail("MultiModalModel: no modality given; known: ", encoders_.names());
+  const bool drop = pass && modality_dropout_ > 0;
+  PoolVector<Input<T>> hidden;  // inputs with modality dropout applied
+  if (drop) hidden = dropped(inputs, encoded.batch, *pass);
+  for (Index m = 0; m < encoders_.size(); ++m) {
+    const Named<AnyModule<T>>& encoder = encoders_.at(m);
+    const Input<T>* given = drop ? &hidden[static_cast<std::size_t>(m)] : inputs.find(encoder.name, m);
+    detail::Presence presence;
+    presence.any = given && (given->values.defined() || given->tokens.defined());
+    if (presence.any) presence = detail::presence_of(*given, encoded.batch, encoder.name);
+    encoded.names.push_back(encoder.name);
+    encoded.values.push_back(presence.any ? encode(m, *given, presence, encoded.batch, pass) : Tensor<T>());
+    encoded.present.push_back(presence.any ? presence.mask : Tensor<bool>::zeros({encoded.batch}));
+  }
+  Tensor<T> features = fusion_(encoded);
+  static constexpr std::uint64_t trunk = detail::hash_name("trunk"), heads = detail::hash_name("heads");
+  if (trunk_) {
+    if (pass) {
+      const Pass::Scope scope(*pass, trunk);
+      features = trunk_(features, pass);
+    } else {
+      features = trunk_(features);
+    }
+  }
+  if (!pass) return heads_(features, nullptr);
+  const Pass::Scope scope(*pass, heads);
+  return heads_(features, pass);
+}
+
 MultiModalModel(MultiModalOptions<float>) -> MultiModalModel<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

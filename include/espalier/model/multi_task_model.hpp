@@ -18,15 +18,9 @@ struct MultiTaskOptions {
 template <Differentiable T = float>
 class MultiTaskModel {
  public:
-  explicit MultiTaskModel(MultiTaskOptions<T> options) : trunk_(std::move(options.trunk)), heads_(std::move(options.heads), "task") {
-    set_owner<T>(trunk_, {Owner::Kind::shared, ""});
-    heads_.pack();
-  }
+  explicit MultiTaskModel(MultiTaskOptions<T> options);
 
-  Outputs<T> operator()(const Tensor<T>& x) const {
-    const NoGrad no_grad;
-    return run(x, nullptr);
-  }
+  Outputs<T> operator()(const Tensor<T>& x) const;
   Outputs<T> operator()(const Tensor<T>& x, Pass& pass) const { return run(x, &pass); }
   AnyModule<T>& trunk() { return trunk_; }
   Heads<T>& heads() { return heads_; }
@@ -39,23 +33,40 @@ class MultiTaskModel {
   }
 
  private:
-  Outputs<T> run(const Tensor<T>& x, Pass* pass) const {
-    require(x, "MultiTaskModel");
-    if (!trunk_) return heads_(x, pass);
-    if (!pass) return heads_(trunk_(x), nullptr);
-    static constexpr std::uint64_t trunk = detail::hash_name("trunk"), heads = detail::hash_name("heads");
-    Tensor<T> features;
-    {
-      const Pass::Scope scope(*pass, trunk);
-      features = trunk_(x, pass);
-    }
-    const Pass::Scope scope(*pass, heads);
-    return heads_(features, pass);
-  }
+  Outputs<T> run(const Tensor<T>& x, Pass* pass) const;
 
   AnyModule<T> trunk_;
   Heads<T> heads_;
 };
+
+template <Differentiable T>
+MultiTaskModel<T>::MultiTaskModel(MultiTaskOptions<T> options)
+    : trunk_(std::move(options.trunk)), heads_(std::move(options.heads), "task") {
+  set_owner<T>(trunk_, {Owner::Kind::shared, ""});
+  heads_.pack();
+}
+
+template <Differentiable T>
+Outputs<T> MultiTaskModel<T>::operator()(const Tensor<T>& x) const {
+  const NoGrad no_grad;
+  return run(x, nullptr);
+}
+
+template <Differentiable T>
+Outputs<T> MultiTaskModel<T>::run(const Tensor<T>& x, Pass* pass) const {
+  require(x, "MultiTaskModel");
+  if (!trunk_) return heads_(x, pass);
+  if (!pass) return heads_(trunk_(x), nullptr);
+  static constexpr std::uint64_t trunk = detail::hash_name("trunk"), heads = detail::hash_name("heads");
+  Tensor<T> features;
+  {
+    const Pass::Scope scope(*pass, trunk);
+    features = trunk_(x, pass);
+  }
+  const Pass::Scope scope(*pass, heads);
+  return heads_(features, pass);
+}
+
 MultiTaskModel(MultiTaskOptions<float>) -> MultiTaskModel<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -47,7 +47,8 @@ void linear_gramian_by_kernel(const Tensor<T>& g, const Tensor<T>& x, const Add&
     right.clear();
     for (Index l = 0; l < count; ++l) {
       T* image = images.raw() + l * batch * out;
-      kernels::gemm<T>(batch, out, batch, {kernel.data(), batch, 1}, {left[static_cast<std::size_t>(first + l)], out, 1}, image, out);
+      kernels::gemm<T>(batch, out, batch, {kernel.data(), batch, 1},
+                       {left[static_cast<std::size_t>(first + l)], out, 1}, image, out);
       right.push_back(image);
     }
     sums.clear();
@@ -55,7 +56,8 @@ void linear_gramian_by_kernel(const Tensor<T>& g, const Tensor<T>& x, const Add&
     kernels::add_pair_dots<T>(batch * out, {left.data(), static_cast<std::size_t>(rows)}, {right.data(), right.size()}, first,
                               sums.data());
     for (Index k = 0; k < rows; ++k)
-      for (Index l = std::max<Index>(0, k - first); l < count; ++l) add(k, first + l, sums[static_cast<std::size_t>(k * count + l)]);
+      for (Index l = std::max<Index>(0, k - first); l < count; ++l)
+        add(k, first + l, sums[static_cast<std::size_t>(k * count + l)]);
   }
 }
 

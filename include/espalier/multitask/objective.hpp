@@ -9,89 +9,19 @@
 //
 // A weighting (Sum, FixedWeights, UncertaintyWeighting, DWA, FAMO, ...) scales each task's whole gradient. An aggregator (UPGrad, ...)
 // sees the Gramian of the tasks' gradients in what they share, or these gradients themselves (GradDrop, ...), and joins those
-// alone; heads keep their own gradients. What is
-// shared: parameters that the assemblies tag so, encoders, and untagged parameters that two or more tasks reach.
+// alone; heads keep their own gradients. What is shared: parameters that the assemblies tag so, encoders, and untagged parameters
+// that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
 
 #include "espalier/autograd/functional.hpp"
 #include "espalier/multitask/aggregator/upgrad.hpp"
 #include "espalier/multitask/combiner.hpp"
+#include "espalier/multitask/objective_record.hpp"
 #include "espalier/multitask/task_gradients.hpp"
+#include "espalier/multitask/task_loss.hpp"
 #include "espalier/multitask/weighting/uncertainty.hpp"
-#include "espalier/ops/loss.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
-
-/// A task's loss: a loss struct, with its options (MSE, CrossEntropy, Huber, ...), or any function of (prediction, Target<T>)
-/// that gives a tensor of one element. Such a function sees only targets that have a label somewhere, and honours the weights
-/// itself.
-template <Differentiable T = float>
-class TaskLoss {
- public:
-  template <SegmentLoss Loss>
-  TaskLoss(Loss loss) : methods_(&loss_methods<T, Loss>), name_(Loss::name) {
-    if (!detail::plain_loss(loss)) held_ = Owned<Base>(new Options<Loss>(std::move(loss)));
-  }
-  template <class F>
-    requires std::is_invocable_r_v<Tensor<T>, F, const Tensor<T>&, const Target<T>&>
-  TaskLoss(F function) : name_("custom"), held_(new Function<F>(std::move(function))) {}
-
-  bool custom() const { return !methods_; }
-  const LossMethods<T>& methods() const { return *methods_; }
-  /// The struct, where it has options that count; null otherwise. See LossSegment.
-  const void* options() const { return methods_ && held_ ? held_->options() : nullptr; }
-  std::string_view name() const { return name_; }
-  Tensor<T> operator()(const Tensor<T>& prediction, const Target<T>& target) const { return held_->call(prediction, target); }
-
- private:
-  struct Base {
-    virtual ~Base() = default;
-    virtual Tensor<T> call(const Tensor<T>&, const Target<T>&) { return {}; }
-    virtual const void* options() const { return nullptr; }
-    virtual Base* copy() const = 0;
-  };
-  template <class F>
-  struct Function final : Base {
-    F function;
-    explicit Function(F f) : function(std::move(f)) {}
-    Tensor<T> call(const Tensor<T>& prediction, const Target<T>& target) override { return function(prediction, target); }
-    Base* copy() const override { return new Function(function); }
-  };
-  template <class Loss>
-  struct Options final : Base {
-    Loss loss;
-    explicit Options(Loss l) : loss(std::move(l)) {}
-    const void* options() const override { return &loss; }
-    Base* copy() const override { return new Options(loss); }
-  };
-
-  const LossMethods<T>* methods_ = nullptr;
-  std::string_view name_;
-  Owned<Base> held_;
-};
-
-/// How an aggregator that works on inner products is used.
-struct AggregationOptions {
-  /// Its weights are found in every so many steps and kept in between, where a step then costs little more than with Sum.
-  /// They are also found when a task is there that was absent when they were found last.
-  Index every = 1;
-  /// Inner products are those of the gradients of the representation that all tasks share (the trunk's output, over all
-  /// samples), not of the parameters below it: much cheaper, another method (MGDA-UB of Sener and Koltun, arXiv 1810.04650,
-  /// for MGDA), and only for models in which every path from a task to what is shared leads through one such value.
-  bool at_representation = false;
-  /// Paths of parameters ("trunk.0", "encoders.left"), or of folders of them. What is shared gets weights of its own for each
-  /// of them and for the rest.
-  std::vector<std::string> groups = {};
-};
-
-/// What the last backward did; multitask/diagnostics.hpp reads it.
-struct ObjectiveRecord {
-  std::vector<Index> active;     // the tasks present, in order
-  std::vector<double> weights;   // [active]: scaled losses, or shared gradients; with groups, their mean
-  std::vector<double> gramian;   // [active, active]; empty where none was needed
-  Certificate certificate;       // an aggregator's, with groups the worst; exact for weightings and kept weights
-  std::vector<double> group_weights;  // [groups, active], the rest last; empty without groups
-};
 
 template <Differentiable T = float>
 class MultiObjective {
@@ -108,14 +38,8 @@ class MultiObjective {
       : MultiObjective(std::move(losses), as_combiner(std::move(method)), join_of<Method>(), measure_of<Method>(),
                        std::move(options)) {}
   /// With a method chosen at run time.
-  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options = {})
-      : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner), std::move(options)) {}
-  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options = {})
-      : MultiObjective(std::move(losses), combiner,
-                       combiner.kind() == CombinerKind::gramian    ? &MultiObjective::aggregate
-                       : combiner.kind() == CombinerKind::jacobian ? &MultiObjective::aggregate_rows
-                                                                   : &MultiObjective::weigh,
-                       combiner.looks_at_gradients() ? &MultiObjective::measure : nullptr, std::move(options)) {}
+  MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options = {});
+  MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options = {});
 
   Index size() const { return static_cast<Index>(losses_.size()); }
   const std::vector<std::string>& names() const { return *names_; }
@@ -130,15 +54,7 @@ class MultiObjective {
   const ObjectiveRecord& record() const { return record_; }
   /// A task that has learned enough: its loss is still computed, but takes no part in `backward`, as if the task were absent, so
   /// that neither its head nor what is shared moves for it. Among the fields. Throws Error for an unknown task.
-  void stop(std::string_view task, bool stopped = true) {
-    for (Index k = 0; k < size(); ++k)
-      if (names()[static_cast<std::size_t>(k)] == task) {
-        stopped_ = stopped_.clone();  // a copy of this objective keeps its own
-        stopped_.mutate()[static_cast<std::size_t>(k)] = stopped;
-        return;
-      }
-    fail("objective: unknown task '", task, "'; known: ", listing(names(), [](const std::string& n) { return n; }));
-  }
+  void stop(std::string_view task, bool stopped = true);
   bool stopped(Index task) const { return stopped_.data()[task]; }
 
   /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share.
@@ -151,96 +67,10 @@ class MultiObjective {
 
   /// The losses of a batch. Throws Error for a task that the model does not predict or that has no target, naming what there
   /// is, and for every mismatch of shapes, classes and weights.
-  Losses<T> operator()(const Outputs<T>& outputs, const Targets<T>& targets) const {
-    Losses<T> losses(names_);
-    PoolVector<LossSegment<T>> segments;  // of the packed block, by column
-    PoolVector<Index> segment_tasks;
-    PoolVector<double> sums;
-    const bool packed = outputs.block().defined();
-    if (packed) {
-      const auto columns = static_cast<std::size_t>(outputs.size());
-      segments.reserve(columns);
-      segment_tasks.reserve(columns);
-    }
-    NameIndex predicted(outputs.size(), [&](Index i) { return std::string_view(outputs.name(i)); });
-    NameIndex given(targets.size(), [&](Index i) { return std::string_view(targets.at(i).name); });
-    bool in_order = true;
-    Index covered = 0;
-    for (Index k = 0; k < size(); ++k) {
-      const std::string& name = names()[static_cast<std::size_t>(k)];
-      const Index output = predicted.find(name, k);
-      if (output < 0) fail("objective: the model predicts no task '", name, "'; it predicts: ", outputs.names());
-      const Index number = given.find(name, k);
-      if (number < 0) fail("objective: no target for task '", name, "'; targets given: ", targets.names());
-      const Target<T>* target = &targets.at(number).value;
-      const OutputLayout::Place& place = outputs.place(output);
-      const TaskLoss<T>& loss = losses_[static_cast<std::size_t>(k)];
-      if (packed && place.packed() && !loss.custom()) {
-        in_order &= segments.empty() || segments.back().end <= place.begin;
-        covered += place.end - place.begin;
-        segments.push_back({&loss.methods(), place.begin, place.end, target, name, loss.options()});
-        segment_tasks.push_back(k);
-      } else {
-        add_single(losses, k, loss, place.packed() ? task_columns(outputs.block(), place.begin, place.end)
-                                                   : outputs.separate(place.separate), *target);
-      }
-    }
-    if (segments.empty()) return losses;
-    if (!in_order) {  // tasks in another order than the heads
-      const PoolVector<LossSegment<T>> unsorted = segments;
-      const PoolVector<Index> tasks = segment_tasks;
-      const auto begin = [&](Index i) { return unsorted[static_cast<std::size_t>(i)].begin; };
-      const PoolVector<Index> order =
-          detail::sorted_order(segments.size(), [&](Index a, Index b) { return begin(a) < begin(b); });
-      for (std::size_t i = 0; i < order.size(); ++i) {
-        segments[i] = unsorted[static_cast<std::size_t>(order[i])];
-        segment_tasks[i] = tasks[static_cast<std::size_t>(order[i])];
-      }
-    }
-    sums.resize(segments.size());
-    Tensor<T> values = segment_losses(outputs.block(), std::span<const LossSegment<T>>(segments), std::span<double>(sums));
-    losses.add({std::move(values), std::move(segment_tasks), covered == outputs.block().shape()[1]}, sums);
-    return losses;
-  }
+  Losses<T> operator()(const Outputs<T>& outputs, const Targets<T>& targets) const;
 
   /// Adds the joined gradient to the parameters. Throws Error, before anything is changed, when a loss is NaN or infinite.
-  void backward(const Losses<T>& losses, BackwardOptions options = {}) {
-    if (losses.size() != size()) fail("objective: ", losses.size(), " losses given for ", size(), " tasks");
-    if (waits_)
-      fail("objective: ", combiner_.name(), " learns from the losses after the step; after optimizer.step() call "
-           "after_step(evaluate), or abandon_step() when there was no step");
-    record_.active.clear();
-    bool any = false;
-    for (Index k = 0; k < size(); ++k) {
-      if (!std::isfinite(losses.value(k)))
-        fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
-             "; nothing was updated. Look at the inputs, the labels and the learning rate");
-      any |= takes_part(losses, k);
-    }
-    for (const auto& part : losses.parts()) {
-      const Node<T>* node = part.values.node().get();
-      if (!node) continue;  // a loss that depends on no parameter has no gradient: such a task is absent
-      if (node->consumed)
-        fail("objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
-      for (const Index k : part.tasks)
-        if (takes_part(losses, k)) record_.active.push_back(k);
-    }
-    detail::sort_numbers(record_.active);
-    if (any && record_.active.empty())
-      fail("objective: the losses were not recorded; call the model with a Pass: model(inputs, pass)");
-    const std::size_t m = record_.active.size();
-    record_.weights.assign(m, 0);
-    record_.gramian.clear();
-    record_.certificate = {};
-    record_.group_weights.clear();
-    if (m == 0) return;
-    row_losses_.clear();
-    for (const Index task : record_.active) row_losses_.push_back(losses.value(task));
-    const StepInfo info{step_, names(), record_.active, row_losses_, double{std::numeric_limits<T>::epsilon()}};
-    (this->*join_)(losses, info, options);
-    ++step_;
-    waits_ = combiner_.learns_after_step();
-  }
+  void backward(const Losses<T>& losses, BackwardOptions options = {});
 
   // ---- what some methods need besides `backward`; the Trainer calls all of it --------------------------------------------
 
@@ -301,231 +131,36 @@ class MultiObjective {
     return Combiner(std::move(method));
   }
   MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join, Measure measurement,
-                 AggregationOptions options)
-      : combiner_(std::move(combiner)), join_(join), measure_(measurement), options_(std::move(options)) {
-    if (options_.every < 1) fail("MultiObjective: every is ", options_.every, "; it must be at least 1");
-    if (combiner_.kind() != CombinerKind::gramian && (options_.every > 1 || options_.at_representation || !options_.groups.empty()))
-      fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes no AggregationOptions");
-    if (options_.at_representation && !options_.groups.empty())
-      fail("MultiObjective: at_representation and groups exclude each other; the representation has no parameters to group");
-    if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
-    for (std::size_t k = 0; k < losses.size(); ++k)
-      if (losses[k].name.empty()) fail("MultiObjective: task ", k, " has no name; losses, metrics and files go by it");
-    if (const std::string* twice = detail::repeated_name(losses))
-      fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
-    std::vector<std::string> names;
-    for (Named<TaskLoss<T>>& loss : losses) {
-      names.push_back(loss.name);
-      losses_.push_back(std::move(loss.value));
-    }
-    names_ = typename Losses<T>::Names(std::move(names));
-    combiner_.prepare(size());
-    group_combiners_.assign(options_.groups.size(), combiner_);
-    kept_weights_.assign(losses_.size() * (options_.groups.size() + 1), std::numeric_limits<double>::quiet_NaN());
-    stopped_ = Tensor<bool>::zeros({size()});
-  }
+                 AggregationOptions options);
 
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
-                         const Target<T>& target) {
-    double sum = 0;
-    Tensor<T> value;
-    if (loss.custom()) {
-      const Tensor<T>& w = target.weight;
-      sum = static_cast<double>(prediction.rank() > 0 ? prediction.shape()[0] : 1);
-      if (w.defined()) sum = 0;
-      for (Index i = 0; w.defined() && i < w.size(); ++i) {
-        const auto weight = static_cast<double>(w.data()[i]);
-        if (!(weight >= 0) || std::isinf(weight))
-          throw SampleError(i * w.shape()[0] / w.size(), join("objective: task '", losses.name(task), "': the weight of "),
-                            join(" is ", weight, "; weights are finite and not negative"));
-        sum += weight;
-      }
-      value = sum > 0 ? loss(prediction, target) : Tensor<T>::zeros({1});
-      if (!value.defined() || value.size() != 1)
-        fail("objective: the loss of task '", losses.name(task), "' is ", value.defined() ? value.shape().text() : "undefined",
-             "; a loss function must give one number");
-      value = reshape(value, {1});
-    } else {
-      value = detail::one_loss(loss.methods(), loss.options(), prediction, target, losses.name(task), sum);
-    }
-    losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
-  }
+                         const Target<T>& target);
 
   bool takes_part(const Losses<T>& losses, Index task) const { return losses.present(task) && !stopped_.data()[task]; }
 
   /// The cotangent of one part: weights of the tasks present, labelled where it matters.
-  void start(Sweep<T>& sweep, const Losses<T>& losses, const typename Losses<T>::Part& part, std::span<const double> weights) {
-    Index present = 0;
-    for (Index task : part.tasks) present += takes_part(losses, task);
-    if (present == 0 || !part.values.node()) return;
-    const auto count = static_cast<Index>(part.tasks.size());
-    const bool labelled = sweep.separate() || present < count || !part.whole;  // without labels all heads count as reached
-    Labels labels = labelled ? Labels(present, true) : Labels{};
-    Tensor<T> g = Tensor<T>::zeros({count});
-    Index at = 0;
-    for (Index i = 0; i < count; ++i) {
-      const Index task = part.tasks[static_cast<std::size_t>(i)];
-      if (!takes_part(losses, task)) continue;
-      const auto row = std::lower_bound(record_.active.begin(), record_.active.end(), task) - record_.active.begin();
-      g.raw()[i] = weights.empty() ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row)]);
-      if (labelled) labels.begin()[at++] = {task, i, i + 1};
-    }
-    if (sweep.separate() && count == 1 && part.whole) {  // a row of its own
-      labels = Labels::row(part.tasks[0]);
-      g = g.view({1, 1});
-    }
-    sweep.start(part.values, std::move(g), labels);
-  }
+  void start(Sweep<T>& sweep, const Losses<T>& losses, const typename Losses<T>::Part& part, std::span<const double> weights);
 
-  void weigh(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
-    std::vector<double>& values = scratch_;
-    values.clear();
-    for (Index task : record_.active) values.push_back(losses.value(task));
-    if (measure_) (this->*measure_)(losses);
-    if (combiner_.looks_at_gradients())
-      combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
-    else combiner_.weights(std::span<const double>(values), info, record_.weights);
-    check_weights();
-    Sweep<T> sweep({.retain = options.retain_graph});
-    for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
-    sweep.run();
-  }
+  void weigh(const Losses<T>& losses, const StepInfo& info, BackwardOptions options);
 
   /// A sweep that changes no gradient, for the Gramian alone.
-  void measure(const Losses<T>& losses) {
-    TaskGradients<T> gradients(record_.active, false);
-    {
-      Sweep<T> sweep({.retain = true, .separate = true, .own = false}, &gradients);
-      for (const auto& part : losses.parts()) start(sweep, losses, part, {});
-      sweep.run();
-    }
-    gradients.settle();
-    record_.gramian.resize(record_.active.size() * record_.active.size());
-    gradients.gramian(record_.gramian);
-  }
+  void measure(const Losses<T>& losses);
 
-  [[gnu::cold]] void learn(const Losses<T>& losses) {
-    if (losses.size() != size()) fail("objective: ", losses.size(), " losses after the step for ", size(), " tasks");
-    scratch_.clear();
-    for (const Index task : record_.active) {
-      if (!losses.present(task))
-        fail("objective: task '", losses.name(task), "' has no label after the step, but had before; evaluate the same batch");
-      if (!std::isfinite(losses.value(task)))
-        fail("objective: after the step the loss of task '", losses.name(task), "' is ",
-             std::isnan(losses.value(task)) ? "nan" : "infinite", "; look at the learning rate");
-      scratch_.push_back(losses.value(task));
-    }
-    combiner_.after_step(scratch_, StepInfo{step_ - 1, names(), record_.active});
-  }
+  [[gnu::cold]] void learn(const Losses<T>& losses);
 
   /// A method of the program's own may be wrong; its weights would reach every parameter.
-  void check_weights() const {
-    for (std::size_t i = 0; i < record_.weights.size(); ++i)
-      if (!std::isfinite(record_.weights[i]))
-        fail("objective: ", combiner_.name(), " gave task '", names()[static_cast<std::size_t>(record_.active[i])], "' the weight ",
-             std::isnan(record_.weights[i]) ? "nan" : "inf", "; weights are finite. Clear the gradients before going on");
-  }
+  void check_weights() const;
 
-  void aggregate(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
-    const std::size_t m = record_.active.size(), groups = options_.groups.size() + 1;
-    std::vector<double>& weights = scratch_;
-    weights.assign(groups * m, 0);
-    const bool solve = !take_kept(weights);
-    TaskGradients<T> gradients(record_.active);
-    const bool whole = solve && groups == 1 && !options_.at_representation;  // the Gramian of everything at once
-    Sweep<T> sweep({.retain = options.retain_graph, .separate = true, .products = whole}, &gradients);
-    for (const auto& part : losses.parts()) start(sweep, losses, part, {});
-    // Of a single task the graph does not tell where its head ends: then the parameters' gradient serves.
-    const bool represented = options_.at_representation && m > 1;
-    if (represented || (!solve && m > 1 && groups == 1)) {
-      const Cotangent<T>* met = sweep.run_to_meeting(static_cast<Index>(m));
-      if (represented && (!met || gradients.any_shared()))
-        fail("objective: ", met ? "tasks share parameters above the representation that they share" : "the tasks share no one representation",
-             "; at_representation is for models in which every path leads through one, aggregate at the parameters");
-      if (represented && solve) {
-        record_.gramian.resize(m * m);
-        gradients.gramian(*met, record_.gramian);
-        find_weights(combiner_, info, weights);
-      }
-      if (met) sweep.go_on(gradients.joined(*met, weights));
-      gradients.settle();
-    } else {
-      sweep.run();
-      gradients.settle();
-    }
-    if (groups > 1) gradients.group_by(options_.groups);
-    if (solve && !represented) {
-      record_.gramian.assign(m * m, 0);
-      if (groups == 1) {
-        gradients.gramian(record_.gramian);
-        find_weights(combiner_, info, weights);
-      } else {
-        find_group_weights(gradients, info, weights);
-      }
-    }
-    if (solve) keep(weights);
-    if (groups > 1) record_.group_weights = weights;
-    for (std::size_t i = 0; i < m; ++i) {
-      record_.weights[i] = 0;
-      for (std::size_t g = 0; g < groups; ++g) record_.weights[i] += weights[g * m + i] / static_cast<double>(groups);
-    }
-    gradients.combine(weights);
-  }
+  void aggregate(const Losses<T>& losses, const StepInfo& info, BackwardOptions options);
   /// For the Gramian in the record.
-  void find_weights(Combiner& method, const StepInfo& info, std::span<double> weights) {
-    record_.certificate = method.weights(GramianView{record_.gramian, static_cast<Index>(info.active.size())}, info, weights);
-    std::copy(weights.begin(), weights.end(), record_.weights.begin());
-    check_weights();
-  }
-  void find_group_weights(TaskGradients<T>& gradients, const StepInfo& info, std::span<double> weights) {
-    const std::size_t m = record_.active.size();
-    std::vector<double> total(m * m, 0);
-    Certificate worst;
-    for (std::size_t g = 0; g <= group_combiners_.size(); ++g) {
-      gradients.gramian(record_.gramian, static_cast<Index>(g));
-      find_weights(g < group_combiners_.size() ? group_combiners_[g] : combiner_, info, weights.subspan(g * m, m));
-      for (std::size_t i = 0; i < total.size(); ++i) total[i] += record_.gramian[i];
-      const Certificate& c = record_.certificate;
-      if (c.status > worst.status) {
-        worst.status = c.status;
-        worst.fallback = c.fallback;
-      }
-      worst.residual = std::max(worst.residual, c.residual);
-      worst.iterations += c.iterations;
-    }
-    record_.gramian = std::move(total);
-    record_.certificate = worst;
-  }
+  void find_weights(Combiner& method, const StepInfo& info, std::span<double> weights);
+  void find_group_weights(TaskGradients<T>& gradients, const StepInfo& info, std::span<double> weights);
 
   /// Between two solutions: the weights found last. False when it is time for new ones, or when a task present has none.
-  bool take_kept(std::span<double> weights) {
-    const std::size_t m = record_.active.size();
-    bool kept = options_.every > 1 && since_ > 0;
-    for (std::size_t i = 0; i < weights.size() && kept; ++i) {
-      weights[i] = kept_weights_[i / m * losses_.size() + static_cast<std::size_t>(record_.active[i % m])];
-      kept = !std::isnan(weights[i]);
-    }
-    since_ = ((kept ? since_ : 0) + 1) % options_.every;
-    return kept;
-  }
-  void keep(std::span<const double> weights) {
-    const std::size_t m = record_.active.size();
-    std::fill(kept_weights_.begin(), kept_weights_.end(), std::numeric_limits<double>::quiet_NaN());
-    for (std::size_t i = 0; i < weights.size(); ++i)
-      kept_weights_[i / m * losses_.size() + static_cast<std::size_t>(record_.active[i % m])] = weights[i];
-  }
+  bool take_kept(std::span<double> weights);
+  void keep(std::span<const double> weights);
 
-  void aggregate_rows(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
-    TaskGradients<T> gradients(record_.active);
-    Sweep<T> sweep({.retain = options.retain_graph, .separate = true}, &gradients);
-    for (const auto& part : losses.parts()) start(sweep, losses, part, {});
-    sweep.run();
-    gradients.settle();
-    typename TaskGradients<T>::Blocks blocks(gradients);
-    record_.certificate = combiner_.aggregate(blocks, info, record_.weights);
-    check_weights();
-    if (record_.certificate.status != Certificate::Status::no_active_task) blocks.finish(combiner_.name());
-  }
+  void aggregate_rows(const Losses<T>& losses, const StepInfo& info, BackwardOptions options);
 
   typename Losses<T>::Names names_;
   std::vector<TaskLoss<T>> losses_;
@@ -544,7 +179,242 @@ class MultiObjective {
   ObjectiveRecord record_;
   std::vector<double> scratch_;
 };
+
+template <Differentiable T>
+Losses<T> MultiObjective<T>::operator()(const Outputs<T>& outputs, const Targets<T>& targets) const {
+  Losses<T> losses(names_);
+  PoolVector<LossSegment<T>> segments;  // of the packed block, by column
+  PoolVector<Index> segment_tasks;
+  PoolVector<double> sums;
+  const bool packed = outputs.block().defined();
+  if (packed) {
+    const auto columns = static_cast<std::size_t>(outputs.size());
+    segments.reserve(columns);
+    segment_tasks.reserve(columns);
+  }
+  NameIndex predicted(outputs.size(), [&](Index i) { return std::string_view(outputs.name(i)); });
+  NameIndex given(targets.size(), [&](Index i) { return std::string_view(targets.at(i).name); });
+  bool in_order = true;
+  Index covered = 0;
+  for (Index k = 0; k < size(); ++k) {
+    const std::string& name = names()[static_cast<std::size_t>(k)];
+    const Index output = predicted.find(name, k);
+    if (output < 0) fail("objective: the model predicts no task '", name, "'; it predicts: ", outputs.names());
+    const Index number = given.find(name, k);
+    if (number < 0) fail("objective: no target for task '", name, "'; targets given: ", targets.names());
+    const Target<T>* target = &targets.at(number).value;
+    const OutputLayout::Place& place = outputs.place(output);
+    const TaskLoss<T>& loss = losses_[static_cast<std::size_t>(k)];
+    if (packed && place.packed() && !loss.custom()) {
+      in_order &= segments.empty() || segments.back().end <= place.begin;
+      covered += place.end - place.begin;
+      segments.push_back({&loss.methods(), place.begin, place.end, target, name, loss.options()});
+      segment_tasks.push_back(k);
+    } else {
+      add_single(losses, k, loss, place.packed() ? task_columns(outputs.block(), place.begin, place.end)
+                                                 : outputs.separate(place.separate), *target);
+    }
+  }
+  if (segments.empty()) return losses;
+  if (!in_order) {  // tasks in another order than the heads
+    const PoolVector<LossSegment<T>> unsorted = segments;
+    const PoolVector<Index> tasks = segment_tasks;
+    const auto begin = [&](Index i) { return unsorted[static_cast<std::size_t>(i)].begin; };
+    const PoolVector<Index> order =
+        detail::sorted_order(segments.size(), [&](Index a, Index b) { return begin(a) < begin(b); });
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      segments[i] = unsorted[static_cast<std::size_t>(order[i])];
+      segment_tasks[i] = tasks[static_cast<std::size_t>(order[i])];
+    }
+  }
+  sums.resize(segments.size());
+  Tensor<T> values = segment_losses(outputs.block(), std::span<const LossSegment<T>>(segments), std::span<double>(sums));
+  losses.add({std::move(values), std::move(segment_tasks), covered == outputs.block().shape()[1]}, sums);
+  return losses;
+}
+
+template <Differentiable T>
+void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions options) {
+  if (losses.size() != size()) fail("objective: ", losses.size(), " losses given for ", size(), " tasks");
+  if (waits_)
+    fail("objective: ", combiner_.name(), " learns from the losses after the step; after optimizer.step() call "
+         "after_step(evaluate), or abandon_step() when there was no step");
+  record_.active.clear();
+  bool any = false;
+  for (Index k = 0; k < size(); ++k) {
+    if (!std::isfinite(losses.value(k)))
+      fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
+           "; nothing was updated. Look at the inputs, the labels and the learning rate");
+    any |= takes_part(losses, k);
+  }
+  for (const auto& part : losses.parts()) {
+    const Node<T>* node = part.values.node().get();
+    if (!node) continue;  // a loss that depends on no parameter has no gradient: such a task is absent
+    if (node->consumed)
+      fail("objective: these losses have been through backward already; pass {.retain_graph = true} to the first one");
+    for (const Index k : part.tasks)
+      if (takes_part(losses, k)) record_.active.push_back(k);
+  }
+  detail::sort_numbers(record_.active);
+  if (any && record_.active.empty())
+    fail("objective: the losses were not recorded; call the model with a Pass: model(inputs, pass)");
+  const std::size_t m = record_.active.size();
+  record_.weights.assign(m, 0);
+  record_.gramian.clear();
+  record_.certificate = {};
+  record_.group_weights.clear();
+  if (m == 0) return;
+  row_losses_.clear();
+  for (const Index task : record_.active) row_losses_.push_back(losses.value(task));
+  const StepInfo info{step_, names(), record_.active, row_losses_, double{std::numeric_limits<T>::epsilon()}};
+  (this->*join_)(losses, info, options);
+  ++step_;
+  waits_ = combiner_.learns_after_step();
+}
+
+template <Differentiable T>
+MultiObjective<T>::MultiObjective(std::initializer_list<Named<TaskLoss<T>>> losses, Combiner combiner,
+                                  AggregationOptions options)
+    : MultiObjective(std::vector<Named<TaskLoss<T>>>(losses), std::move(combiner), std::move(options)) {}
+
+template <Differentiable T>
+MultiObjective<T>::MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, AggregationOptions options)
+    : MultiObjective(std::move(losses), combiner,
+                     combiner.kind() == CombinerKind::gramian    ? &MultiObjective::aggregate
+                     : combiner.kind() == CombinerKind::jacobian ? &MultiObjective::aggregate_rows
+                                                                 : &MultiObjective::weigh,
+                     combiner.looks_at_gradients() ? &MultiObjective::measure : nullptr, std::move(options)) {}
+
+template <Differentiable T>
+MultiObjective<T>::MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combiner combiner, Join join,
+                                  Measure measurement, AggregationOptions options)
+    : combiner_(std::move(combiner)), join_(join), measure_(measurement), options_(std::move(options)) {
+  if (options_.every < 1) fail("MultiObjective: every is ", options_.every, "; it must be at least 1");
+  if (combiner_.kind() != CombinerKind::gramian && (options_.every > 1 || options_.at_representation || !options_.groups.empty()))
+    fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes no AggregationOptions");
+  if (options_.at_representation && !options_.groups.empty())
+    fail("MultiObjective: at_representation and groups exclude each other; the representation has no parameters to group");
+  if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
+  for (std::size_t k = 0; k < losses.size(); ++k)
+    if (losses[k].name.empty()) fail("MultiObjective: task ", k, " has no name; losses, metrics and files go by it");
+  if (const std::string* twice = detail::repeated_name(losses))
+    fail("MultiObjective: task '", *twice, "' appears twice; names must differ");
+  std::vector<std::string> names;
+  for (Named<TaskLoss<T>>& loss : losses) {
+    names.push_back(loss.name);
+    losses_.push_back(std::move(loss.value));
+  }
+  names_ = typename Losses<T>::Names(std::move(names));
+  combiner_.prepare(size());
+  group_combiners_.assign(options_.groups.size(), combiner_);
+  kept_weights_.assign(losses_.size() * (options_.groups.size() + 1), std::numeric_limits<double>::quiet_NaN());
+  stopped_ = Tensor<bool>::zeros({size()});
+}
+
+template <Differentiable T>
+void MultiObjective<T>::add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
+                         const Target<T>& target) {
+  double sum = 0;
+  Tensor<T> value;
+  if (loss.custom()) {
+    const Tensor<T>& w = target.weight;
+    sum = static_cast<double>(prediction.rank() > 0 ? prediction.shape()[0] : 1);
+    if (w.defined()) sum = 0;
+    for (Index i = 0; w.defined() && i < w.size(); ++i) {
+      const auto weight = static_cast<double>(w.data()[i]);
+      if (!(weight >= 0) || std::isinf(weight))
+        throw SampleError(i * w.shape()[0] / w.size(), join("objective: task '", losses.name(task), "': the weight of "),
+                          join(" is ", weight, "; weights are finite and not negative"));
+      sum += weight;
+    }
+    value = sum > 0 ? loss(prediction, target) : Tensor<T>::zeros({1});
+    if (!value.defined() || value.size() != 1)
+      fail("objective: the loss of task '", losses.name(task), "' is ", value.defined() ? value.shape().text() : "undefined",
+           "; a loss function must give one number");
+    value = reshape(value, {1});
+  } else {
+    value = detail::one_loss(loss.methods(), loss.options(), prediction, target, losses.name(task), sum);
+  }
+  losses.add({std::move(value), {task}}, std::span<const double>(&sum, 1));
+}
+
+template <Differentiable T>
+void MultiObjective<T>::start(Sweep<T>& sweep, const Losses<T>& losses, const typename Losses<T>::Part& part,
+                              std::span<const double> weights) {
+  Index present = 0;
+  for (Index task : part.tasks) present += takes_part(losses, task);
+  if (present == 0 || !part.values.node()) return;
+  const auto count = static_cast<Index>(part.tasks.size());
+  const bool labelled = sweep.separate() || present < count || !part.whole;  // without labels all heads count as reached
+  Labels labels = labelled ? Labels(present, true) : Labels{};
+  Tensor<T> g = Tensor<T>::zeros({count});
+  Index at = 0;
+  for (Index i = 0; i < count; ++i) {
+    const Index task = part.tasks[static_cast<std::size_t>(i)];
+    if (!takes_part(losses, task)) continue;
+    const auto row = std::lower_bound(record_.active.begin(), record_.active.end(), task) - record_.active.begin();
+    g.raw()[i] = weights.empty() ? T(1) : static_cast<T>(weights[static_cast<std::size_t>(row)]);
+    if (labelled) labels.begin()[at++] = {task, i, i + 1};
+  }
+  if (sweep.separate() && count == 1 && part.whole) {  // a row of its own
+    labels = Labels::row(part.tasks[0]);
+    g = g.view({1, 1});
+  }
+  sweep.start(part.values, std::move(g), labels);
+}
+
+template <Differentiable T>
+void MultiObjective<T>::weigh(const Losses<T>& losses, const StepInfo& info, BackwardOptions options) {
+  std::vector<double>& values = scratch_;
+  values.clear();
+  for (Index task : record_.active) values.push_back(losses.value(task));
+  if (measure_) (this->*measure_)(losses);
+  if (combiner_.looks_at_gradients())
+    combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
+  else combiner_.weights(std::span<const double>(values), info, record_.weights);
+  check_weights();
+  Sweep<T> sweep({.retain = options.retain_graph});
+  for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
+  sweep.run();
+}
+
+template <Differentiable T>
+void MultiObjective<T>::check_weights() const {
+  for (std::size_t i = 0; i < record_.weights.size(); ++i)
+    if (!std::isfinite(record_.weights[i]))
+      fail("objective: ", combiner_.name(), " gave task '", names()[static_cast<std::size_t>(record_.active[i])], "' the weight ",
+           std::isnan(record_.weights[i]) ? "nan" : "inf", "; weights are finite. Clear the gradients before going on");
+}
+
+template <Differentiable T>
+void MultiObjective<T>::stop(std::string_view task, bool stopped) {
+  for (Index k = 0; k < size(); ++k)
+    if (names()[static_cast<std::size_t>(k)] == task) {
+      stopped_ = stopped_.clone();  // a copy of this objective keeps its own
+      stopped_.mutate()[static_cast<std::size_t>(k)] = stopped;
+      return;
+    }
+  fail("objective: unknown task '", task, "'; known: ", listing(names(), [](const std::string& n) { return n; }));
+}
+
+template <Differentiable T>
+void MultiObjective<T>::learn(const Losses<T>& losses) {
+  if (losses.size() != size()) fail("objective: ", losses.size(), " losses after the step for ", size(), " tasks");
+  scratch_.clear();
+  for (const Index task : record_.active) {
+    if (!losses.present(task))
+      fail("objective: task '", losses.name(task), "' has no label after the step, but had before; evaluate the same batch");
+    if (!std::isfinite(losses.value(task)))
+      fail("objective: after the step the loss of task '", losses.name(task), "' is ",
+           std::isnan(losses.value(task)) ? "nan" : "infinite", "; look at the learning rate");
+    scratch_.push_back(losses.value(task));
+  }
+  combiner_.after_step(scratch_, StepInfo{step_ - 1, names(), record_.active});
+}
+
 template <class Method = Sum>
 MultiObjective(std::initializer_list<Named<TaskLoss<float>>>, Method = {}, AggregationOptions = {}) -> MultiObjective<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI
+
+#include "espalier/multitask/objective_aggregate.hpp"

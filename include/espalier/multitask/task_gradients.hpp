@@ -135,16 +135,20 @@ class TaskGradients final : public LeafSink<T> {
       Tensor<T> weighted = Tensor<T>::zeros({columns, in});
       for (const Label& label : t.labels) {
         const T w = static_cast<T>(weights[static_cast<std::size_t>(row(label.task))]);
-        kernels::map((label.end - label.begin) * in, weighted.raw() + label.begin * in, [w](const auto& v) __attribute__((always_inline)) { return w * v; },
-                     t.right.data() + label.begin * in);
+        kernels::map(
+            (label.end - label.begin) * in,
+            weighted.raw() + label.begin * in, [w](const auto& v) __attribute__((always_inline)) { return w * v; },
+            t.right.data() + label.begin * in);
       }
       const bool accumulate = t.leaf->open_grad({});
-      kernels::gemm<T>(out, in, columns, {t.left.data(), 1, out}, {weighted.data(), in, 1}, t.leaf->grad_view().raw(), in, accumulate);
+      kernels::gemm<T>(out, in, columns, {t.left.data(), 1, out}, {weighted.data(), in, 1}, t.leaf->grad_view().raw(),
+                       in, accumulate);
     }
     for (Entry& e : entries_) {
       const Tensor<T> sum =
           is_joined(e) ? e.value.view(e.value.shape().part(1, e.value.rank()))
-                       : weighted(e.value, e.labels, weights.subspan(static_cast<std::size_t>(e.group) * active_.size(), active_.size()));
+                       : weighted(e.value, e.labels,
+                                  weights.subspan(static_cast<std::size_t>(e.group) * active_.size(), active_.size()));
       const bool accumulate = e.leaf->open_grad({});
       Tensor<T> grad = e.leaf->grad_view();
       if (e.factor.defined()) {
@@ -199,7 +203,8 @@ class TaskGradients final : public LeafSink<T> {
     void direction(Index block, std::span<const double> d) override {
       const Cut& c = cut(block);
       if (static_cast<Index>(d.size()) != size(block))
-        fail("objective: a direction of ", d.size(), " elements was handed over for ", size(block), " of ", name(block), "; they must be as many");
+        fail("objective: a direction of ", d.size(), " elements was handed over for ", size(block), " of ", name(block),
+             "; they must be as many");
       if (directions_.size() < all_.entries_.size()) directions_.resize(all_.entries_.size());
       Tensor<T>& whole = directions_[c.entry];
       if (!whole.defined()) whole = Tensor<T>::empty(Shape{1} + entry(block).leaf->shape);
@@ -300,8 +305,9 @@ class TaskGradients final : public LeafSink<T> {
   /// Adds the rows to the parameter's own gradient, unweighted.
   void own(Leaf<T>& leaf, const Tensor<T>& value, const Labels& labels) const {
     if (labels[0].task == joined_task)
-      fail("objective: a parameter ", leaf.shape, leaf.name.empty() ? "" : " '", leaf.name, leaf.name.empty() ? "" : "'", " of task '",
-           leaf.owner.name, "' lies below the representation that all tasks share; aggregate at the parameters, in every step");
+      fail("objective: a parameter ", leaf.shape, leaf.name.empty() ? "" : " '", leaf.name,
+           leaf.name.empty() ? "" : "'", " of task '", leaf.owner.name,
+           "' lies below the representation that all tasks share; aggregate at the parameters, in every step");
     if (!keeps_own_) return;
     const Index size = leaf.shape.size();
     for (Index r = 0; r < labels.count(); ++r) {

@@ -161,25 +161,37 @@ Tensor<bool> operator<(const Tensor<T>& a, const Tensor<T>& b) { return detail::
 template <class T>
 Tensor<bool> operator>(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "greater", std::greater<T>{}); }
 template <class T>
-Tensor<bool> operator<=(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "less_equal", std::less_equal<T>{}); }
+Tensor<bool> operator<=(const Tensor<T>& a, const Tensor<T>& b) {
+  return detail::compare(a, b, "less_equal", std::less_equal<T>{});
+}
 template <class T>
-Tensor<bool> operator>=(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "greater_equal", std::greater_equal<T>{}); }
+Tensor<bool> operator>=(const Tensor<T>& a, const Tensor<T>& b) {
+  return detail::compare(a, b, "greater_equal", std::greater_equal<T>{});
+}
 template <class T>
 Tensor<bool> operator==(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "equal", std::equal_to<T>{}); }
 template <class T>
-Tensor<bool> operator!=(const Tensor<T>& a, const Tensor<T>& b) { return detail::compare(a, b, "not_equal", std::not_equal_to<T>{}); }
+Tensor<bool> operator!=(const Tensor<T>& a, const Tensor<T>& b) {
+  return detail::compare(a, b, "not_equal", std::not_equal_to<T>{});
+}
 template <class T>
 Tensor<bool> operator<(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "less", std::less<T>{}); }
 template <class T>
 Tensor<bool> operator>(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "greater", std::greater<T>{}); }
 template <class T>
-Tensor<bool> operator<=(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "less_equal", std::less_equal<T>{}); }
+Tensor<bool> operator<=(const Tensor<T>& a, detail::number<T> b) {
+  return detail::compare(a, b, "less_equal", std::less_equal<T>{});
+}
 template <class T>
-Tensor<bool> operator>=(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "greater_equal", std::greater_equal<T>{}); }
+Tensor<bool> operator>=(const Tensor<T>& a, detail::number<T> b) {
+  return detail::compare(a, b, "greater_equal", std::greater_equal<T>{});
+}
 template <class T>
 Tensor<bool> operator==(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "equal", std::equal_to<T>{}); }
 template <class T>
-Tensor<bool> operator!=(const Tensor<T>& a, detail::number<T> b) { return detail::compare(a, b, "not_equal", std::not_equal_to<T>{}); }
+Tensor<bool> operator!=(const Tensor<T>& a, detail::number<T> b) {
+  return detail::compare(a, b, "not_equal", std::not_equal_to<T>{});
+}
 template <class T>
 Tensor<bool> operator<(detail::number<T> a, const Tensor<T>& b) { return b > a; }
 template <class T>

@@ -84,17 +84,21 @@ struct UnaryRule {
   const UnaryOp<T>* op;
   Saved<T> saved;
 
-  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    if (sweep.recording())
-      return sweep.emit(node, 0, op->slope_graph(g.value, op->from_output ? saved.get_output(node) : saved.get(node)), g.labels);
-    const Tensor<T>& x = saved.get(node);
-    Tensor<T> out = g.value.sole() ? g.value.detach() : Tensor<T>::empty(g.value.shape());
-    const Index n = x.size();
-    for (Index at = 0; at < g.value.size(); at += n)
-      kernels::map(n, out.raw() + at, op->slope_times, g.value.data() + at, x.data());
-    sweep.emit(node, 0, std::move(out), g.labels);
-  }
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g);
 };
+
+template <class T>
+void UnaryRule<T>::vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+  if (sweep.recording())
+    return sweep.emit(node, 0, op->slope_graph(g.value, op->from_output ? saved.get_output(node) : saved.get(node)), g.labels);
+  const Tensor<T>& x = saved.get(node);
+  Tensor<T> out = g.value.sole() ? g.value.detach() : Tensor<T>::empty(g.value.shape());
+  const Index n = x.size();
+  for (Index at = 0; at < g.value.size(); at += n)
+    kernels::map(n, out.raw() + at, op->slope_times, g.value.data() + at, x.data());
+  sweep.emit(node, 0, std::move(out), g.labels);
+}
+
 
 template <class T>
 struct BinaryOp {
@@ -118,33 +122,40 @@ struct BinaryRule {
   const BinaryOp<T>* op;
   Saved<T> a, b;
 
-  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    for (int i = 0; i < 2; ++i) {
-      const auto& partial = op->partial[i];
-      if (!sweep.wants(node, i)) continue;
-      if (partial.one) {
-        sweep.emit(node, i, g.value, g.labels);
-      } else if (sweep.recording()) {
-        sweep.emit(node, i, partial.slope_graph(g.value, a.get(node), b.get(node)), g.labels);
-      } else {
-        const Tensor<T> x = repeated(a.get(node), node.shape), y = repeated(b.get(node), node.shape);
-        Tensor<T> out = Tensor<T>::empty(g.value.shape());
-        const Index n = node.shape.size();
-        for (Index at = 0; at < g.value.size(); at += n)
-          kernels::map(n, out.raw() + at, partial.slope_times, g.value.data() + at, x.data(), y.data());
-        sweep.emit(node, i, std::move(out), g.labels);
-      }
-    }
-  }
+  void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g);
 
  private:
-  static Tensor<T> repeated(const Tensor<T>& x, const Shape& shape) {
-    if (x.shape() == shape) return x.detach();
-    Tensor<T> y = Tensor<T>::empty(shape);
-    kernels::expand(shape, y.raw(), x.shape(), x.data());
-    return y;
-  }
+  static Tensor<T> repeated(const Tensor<T>& x, const Shape& shape);
 };
+
+template <class T>
+void BinaryRule<T>::vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
+  for (int i = 0; i < 2; ++i) {
+    const auto& partial = op->partial[i];
+    if (!sweep.wants(node, i)) continue;
+    if (partial.one) {
+      sweep.emit(node, i, g.value, g.labels);
+    } else if (sweep.recording()) {
+      sweep.emit(node, i, partial.slope_graph(g.value, a.get(node), b.get(node)), g.labels);
+    } else {
+      const Tensor<T> x = repeated(a.get(node), node.shape), y = repeated(b.get(node), node.shape);
+      Tensor<T> out = Tensor<T>::empty(g.value.shape());
+      const Index n = node.shape.size();
+      for (Index at = 0; at < g.value.size(); at += n)
+        kernels::map(n, out.raw() + at, partial.slope_times, g.value.data() + at, x.data(), y.data());
+      sweep.emit(node, i, std::move(out), g.labels);
+    }
+  }
+}
+
+template <class T>
+Tensor<T> BinaryRule<T>::repeated(const Tensor<T>& x, const Shape& shape) {
+  if (x.shape() == shape) return x.detach();
+  Tensor<T> y = Tensor<T>::empty(shape);
+  kernels::expand(shape, y.raw(), x.shape(), x.data());
+  return y;
+}
+
 
 namespace detail {
 

@@ -118,7 +118,8 @@ Tensor<T> stack(std::span<const Tensor<T>> xs, int axis) {
       fail("stack: tensor ", &x - xs.data(), " is ", x.shape(), ", tensor 0 is ", xs[0].shape(), "; they must be equal");
     const int rank = x.rank() + 1, at = axis < 0 ? axis + rank : axis;
     if (at < 0 || at >= rank)
-      fail("stack: axis ", axis, " of a result of rank ", rank, " does not exist; the axis must be in [", -rank, ", ", rank - 1, "]");
+      fail("stack: axis ", axis, " of a result of rank ", rank, " does not exist; the axis must be in [", -rank, ", ",
+           rank - 1, "]");
     parts.push_back(reshape(x, x.shape().part(0, at) + Shape{1} + x.shape().part(at, x.rank())));
   }
   return concat(std::span<const Tensor<T>>(parts), axis);

@@ -263,7 +263,8 @@ struct LinearOp {
     }
     if (sweep.wants(node, 1)) {
       Tensor<T> ex = Tensor<T>::empty({columns, in});
-      kernels::gemm<T>(columns, in, m, detail::operand(e.data(), columns, true), detail::operand(input.data(), in, false), ex.raw(), in);
+      kernels::gemm<T>(columns, in, m, detail::operand(e.data(), columns, true),
+                       detail::operand(input.data(), in, false), ex.raw(), in);
       Leaf<T>* leaf = sweep.direct_leaf(node, 1);
       if (!leaf || !sweep.sink() || !sweep.sink()->products(*leaf, h, ex, labels))
         sweep.emit(node, 1, detail::segment_products<T>(out, in, {h.data(), 1, out}, ex.data(), labels, w.shape()),
@@ -307,7 +308,8 @@ Tensor<T> linear(const Tensor<T>& x, const Tensor<T>& weight, const Tensor<T>& b
   require(x, "linear");
   require(weight, "linear", "weight");
   if (weight.rank() != 2 || x.rank() < 1 || x.shape()[-1] != weight.shape()[1])
-    fail(detail::linear_name(weight), "x is ", x.shape(), ", weight is ", weight.shape(), "; weight is [out, in] and x's last axis must equal in",
+    fail(detail::linear_name(weight), "x is ", x.shape(), ", weight is ", weight.shape(),
+         "; weight is [out, in] and x's last axis must equal in",
          weight.rank() == 2 ? join(" (", weight.shape()[1], ")") : "");
   const Index out = weight.shape()[0], in = weight.shape()[1];
   if (bias.defined() && !(bias.shape() == Shape{out}))
@@ -320,7 +322,8 @@ Tensor<T> linear(const Tensor<T>& x, const Tensor<T>& weight, const Tensor<T>& b
                    {bias.defined() ? bias.data() : nullptr, activation});
   if (recorded(x, weight, bias))
     record(y,
-           LinearOp<T>{Saved<T>(x), Saved<T>(weight), activation == Activation::none ? Saved<T>() : Saved<T>::output(y), activation},
+           LinearOp<T>{Saved<T>(x), Saved<T>(weight), activation == Activation::none ? Saved<T>() : Saved<T>::output(y),
+                       activation},
            x, weight, bias);
   return y;
 }

@@ -196,8 +196,8 @@ class ColumnCopies {
 
 /// Copies the targets and weights of one segment into the blocks; returns the sum of its weights.
 template <class T>
-double fill_segment(const LossSegment<T>& s, const LossHead& head, Index batch, Index columns, Tensor<T>& targets, ColumnCopies<T>& copies,
-                    Tensor<T>& weights, Index* classes) {
+double fill_segment(const LossSegment<T>& s, const LossHead& head, Index batch, Index columns, Tensor<T>& targets,
+                    ColumnCopies<T>& copies, Tensor<T>& weights, Index* classes) {
   const Target<T>& target = *s.target;
   const Index width = s.end - s.begin;
   const bool of_classes = s.loss->of_classes(), by_class = s.loss->by_class();
@@ -218,7 +218,8 @@ double fill_segment(const LossSegment<T>& s, const LossHead& head, Index batch, 
   if (w.defined() && !per_sample && (by_class || !is(w.shape(), labels)))
     bad_target(s, join("the weight is ", w.shape(), "; it must be [", batch, "], one per sample",
                        by_class ? "" : ", or the target's shape"));
-  if (!w.defined() && value.defined() && !class_values && !by_class && each == 1) {  // the common case: every label there, numbers to copy
+  if (!w.defined() && value.defined() && !class_values && !by_class &&
+      each == 1) {  // the common case: every label there, numbers to copy
     if (width == 1) copies.add(s.begin, value.data());
     for (Index i = 0; width > 1 && i < batch; ++i)
       std::copy_n(value.data() + i * width, width, targets.raw() + i * columns + s.begin);

@@ -88,47 +88,16 @@ class Optimizer {
  public:
   /// Throws Error for an empty list, a tensor that is no parameter, one that is listed twice, two of one name, one
   /// whose values are borrowed memory, and a learning rate that is negative or NaN.
-  Optimizer(NamedList<Tensor<T>> parameters, double lr, Rule rule)
-      : list_(std::move(parameters)), lr_(lr), rule_(std::move(rule)) {
-    detail::require_not_negative(Rule::name, "lr", lr_);
-    check_list(list_);
-    lay_out();
-  }
+  Optimizer(NamedList<Tensor<T>> parameters, double lr, Rule rule);
   Optimizer(const Optimizer&) = delete;  // a copy would step the same parameters with moments of its own
   Optimizer& operator=(const Optimizer&) = delete;
   Optimizer(Optimizer&&) noexcept = default;
   Optimizer& operator=(Optimizer&&) noexcept = default;
 
   /// Applies the gradients that have arrived since the last step, and clears them.
-  void step() {
-    Scalars scalars(*this);
-    for (Single& s : singles_) {
-      if (s.leaf->pack) return lay_out_and_step();
-      if (s.leaf->fresh) continue;
-      ++s.count;
-      apply(s.size, scalars.at(s.count), s.value->mutate().data(), s.leaf->grad.data(), s.state, s.stride);
-      s.leaf->clear_grad();
-    }
-    for (Pack& p : packs_) {
-      if (moved(p)) return lay_out_and_step();
-      if (p.leaf->reached > 0) step_pack(p, scalars);
-    }
-    detail::notice(Rule::name, detail::Listener::Phase::update, [this] {
-      double bytes = 0;
-      for (const auto& p : list_) bytes += detail::bytes_of<T>(p.value.shape());
-      return bytes;
-    });
-  }
+  void step();
   /// Clears the gradients without applying them.
-  void zero_grad() {
-    if (moved()) lay_out();
-    for (Single& s : singles_) s.leaf->clear_grad();
-    for (Pack& p : packs_) {
-      Index held = 0;
-      for (std::size_t i = 0; i < p.listed.size(); ++i) held += p.listed[i] >= 0 && !p.leaf->parts[i].fresh;
-      clear(p, held);
-    }
-  }
+  void zero_grad();
 
   /// Takes on more parameters, for instance of a head that was added to the model: parameters(model) after it lists them all, those
   /// it has already keep their state. Throws Error as the constructor does, and then has taken on none.
@@ -250,170 +219,24 @@ class Optimizer {
     });
   }
 
-  void step_pack(Pack& p, Scalars& scalars) {
-    Leaf<T>& leaf = *p.leaf;
-    const auto parts = static_cast<Index>(leaf.parts.size());
-    const auto part = [&](Index i) -> typename Leaf<T>::Part& { return leaf.parts[static_cast<std::size_t>(i)]; };
-    const auto count = [&](Index i) -> Index& { return p.count[static_cast<std::size_t>(i)]; };
-    const auto listed = [&](Index i) { return p.listed[static_cast<std::size_t>(i)]; };
-    const auto applied = [&](Index i) { return !part(i).fresh && listed(i) >= 0; };
-
-    Tensor<T>& first = list_.at(listed(p.first)).value;
-    T* const value = first.raw() - part(p.first).begin * p.row;
-    const T* const gradient = leaf.grad.data();
-    Index done = 0;  // parts updated
-    for (Index begin = 0; begin < parts && done < leaf.reached;) {
-      if (!applied(begin)) {
-        ++begin;
-        continue;
-      }
-      // As many neighbours as the step reached and that have the same count.
-      Index end = begin + 1;
-      if (p.level && leaf.reached == parts)
-        end = parts;
-      else
-        while (end < parts && applied(end) && count(end) == count(begin) && part(end).begin == part(end - 1).end) ++end;
-      if (done == 0) first.mutate();  // counts as one update of the whole block
-      const Index start = part(begin).begin * p.row, n = part(end - 1).end * p.row - start;
-      apply(n, scalars.at(count(begin) + 1), value + start, gradient + start, p.state + start, p.stride);
-      for (Index i = begin; i < end; ++i) ++count(i);
-      p.level = p.whole && end - begin == parts;
-      done += end - begin;
-      begin = end;
-    }
-    clear(p, done);
-  }
+  void step_pack(Pack& p, Scalars& scalars);
 
   /// Clears the gradients of a pack's listed parts, of which `held` hold one; the others belong to another optimizer.
-  void clear(Pack& p, Index held) {
-    if (held == p.leaf->reached) return p.leaf->clear_grad();
-    for (std::size_t i = 0; held > 0; ++i)
-      if (p.listed[i] >= 0 && !p.leaf->parts[i].fresh) {
-        leaf_of(list_.at(p.listed[i]).value)->clear_grad();
-        --held;
-      }
-  }
+  void clear(Pack& p, Index held);
 
-  static void check_list(const NamedList<Tensor<T>>& list) {
-    if (list.empty()) fail(Rule::name, ": the parameter list is empty; give it parameters(model)");
-    std::vector<std::uint64_t> leaves;
-    for (const Named<Tensor<T>>& item : list) {
-      leaves.push_back(detail::key_of(&detail::listed_leaf(Rule::name, item)));
-      if (item.value.buffer()->borrowed)
-        fail(Rule::name, ": '", item.name, "' ", item.value.shape(),
-             " is a read-only view of borrowed memory; clone it before making it a parameter");
-    }
-    const std::vector<std::size_t> first = detail::first_places(leaves);
-    for (std::size_t i = 0; i < first.size(); ++i)
-      if (first[i] != i)
-        fail(Rule::name, ": '", list.at(static_cast<Index>(first[i])).name, "' and '", list.at(static_cast<Index>(i)).name,
-             "' are the same parameter; list it once");
-    if (const std::string* twice = detail::repeated_name(list))
-      fail(Rule::name, ": two parameters have the name '", *twice, "'; names must differ");
-  }
+  static void check_list(const NamedList<Tensor<T>>& list);
 
   /// A model has put parameters into a pack, or into another one, since the spans were laid out.
-  bool moved() const {
-    for (const Single& s : singles_)
-      if (s.leaf->pack) return true;
-    for (const Pack& p : packs_)
-      if (moved(p)) return true;
-    return false;
-  }
-  bool moved(const Pack& p) const {
-    const Leaf<T>* first = leaf_of(list_.at(p.listed[static_cast<std::size_t>(p.first)]).value);
-    return first->pack.get() != p.leaf || p.leaf->parts.size() != p.count.size();
-  }
+  bool moved() const;
+  bool moved(const Pack& p) const;
   /// What this step has applied already is cleared, so starting over does the rest.
-  __attribute__((noinline, cold)) void lay_out_and_step() {
-    lay_out();
-    step();
-  }
+  __attribute__((noinline, cold)) void lay_out_and_step();
 
   /// Cuts the parameters into spans and gives each its state; what they had before comes along.
-  void lay_out() {
-    const std::vector<Place> places = std::move(places_);
-    const std::vector<Single> singles = std::move(singles_);
-    const std::vector<Pack> packs = std::move(packs_);
-    const Tensor<T> state = state_;
-    places_.assign(static_cast<std::size_t>(list_.size()), {});
-    singles_.clear();
-    packs_.clear();
-
-    const Index moments = rule_.kept();
-    Index used = 0;
-    const auto take = [&](Index elements, Index& stride) {
-      constexpr Index line = 64 / sizeof(T);  // spans start on a line of the cache
-      stride = (elements + line - 1) / line * line;
-      return std::exchange(used, used + moments * stride);
-    };
-    std::vector<Index> pack_start;
-    for (Index i = 0; i < list_.size(); ++i) {
-      Place& place = places_[static_cast<std::size_t>(i)];
-      Leaf<T>& leaf = *leaf_of(list_.at(i).value);
-      if (leaf.pack) {
-        Leaf<T>& whole = *leaf.pack_leaf();
-        place.group = static_cast<Index>(packs_.size()) - 1;  // families of packs alternate: the last few are close
-        while (place.group >= 0 && packs_[static_cast<std::size_t>(place.group)].leaf != &whole) --place.group;
-        if (place.group < 0) {
-          place.group = static_cast<Index>(packs_.size());
-          Pack& p = packs_.emplace_back();
-          p.leaf = &whole;
-          p.hold = leaf.pack;
-          p.row = whole.shape.span(1, whole.shape.rank());
-          p.count.assign(whole.parts.size(), 0);
-          p.listed.assign(whole.parts.size(), -1);
-          p.first = leaf.part;
-          pack_start.push_back(take(whole.shape.size(), p.stride));
-        }
-        Pack& p = packs_[static_cast<std::size_t>(place.group)];
-        place.at = leaf.part;
-        place.stride = p.stride;
-        place.start = pack_start[static_cast<std::size_t>(place.group)] + leaf.my_part().begin * p.row;
-        p.listed[static_cast<std::size_t>(leaf.part)] = i;
-      } else {
-        place.at = static_cast<Index>(singles_.size());
-        singles_.push_back({&leaf, &list_.at(i).value, nullptr, list_.at(i).value.size(), 0, 0});
-        place.start = take(list_.at(i).value.size(), singles_.back().stride);
-        place.stride = singles_.back().stride;
-      }
-    }
-
-    state_ = Tensor<T>::zeros({used});
-    for (std::size_t i = 0; i < places_.size(); ++i)
-      if (places_[i].group < 0)
-        singles_[static_cast<std::size_t>(places_[i].at)].state = state_.raw() + places_[i].start;
-    for (std::size_t i = 0; i < packs_.size(); ++i) {
-      Pack& p = packs_[i];
-      p.state = state_.raw() + pack_start[i];
-      const auto& parts = p.leaf->parts;
-      p.whole = parts.front().begin == 0 && parts.back().end == p.leaf->shape[0];
-      for (std::size_t k = 0; k < parts.size(); ++k)
-        p.whole = p.whole && p.listed[k] >= 0 && (k == 0 || parts[k].begin == parts[k - 1].end);
-      check_storage(p);
-    }
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      const Place& old = places[i];
-      const auto at = static_cast<std::size_t>(old.at);
-      count_of(static_cast<Index>(i)) =
-          old.group < 0 ? singles[at].count : packs[static_cast<std::size_t>(old.group)].count[at];
-      for (Index k = 0; k < moments; ++k) {
-        Tensor<T> moment = this->moment(static_cast<Index>(i), k);
-        std::copy_n(state.data() + old.start + k * old.stride, moment.size(), moment.raw());
-      }
-    }
-    for (Pack& p : packs_) p.settle();
-  }
+  void lay_out();
 
   /// A span over parts writes where the first one says the block is, so all must say the same.
-  void check_storage(const Pack& p) const {
-    const Tensor<T>& first = list_.at(p.listed[static_cast<std::size_t>(p.first)]).value;
-    const T* block = first.data() - p.leaf->parts[static_cast<std::size_t>(p.first)].begin * p.row;
-    for (std::size_t k = 0; k < p.listed.size(); ++k)
-      if (p.listed[k] >= 0 && list_.at(p.listed[k]).value.data() != block + p.leaf->parts[k].begin * p.row)
-        fail(Rule::name, ": '", list_.at(p.listed[k]).name,
-             "' is a part of a pack, but its values are stored elsewhere");
-  }
+  void check_storage(const Pack& p) const;
 
   Index& count_of(Index i) {
     const Place& place = places_[static_cast<std::size_t>(i)];
@@ -434,5 +257,216 @@ class Optimizer {
   std::vector<Place> places_;  // of each parameter of list_
   Tensor<T> state_;            // all moments
 };
+
+template <Differentiable T, class Rule>
+Optimizer<T, Rule>::Optimizer(NamedList<Tensor<T>> parameters, double lr, Rule rule)
+    : list_(std::move(parameters)), lr_(lr), rule_(std::move(rule)) {
+  detail::require_not_negative(Rule::name, "lr", lr_);
+  check_list(list_);
+  lay_out();
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::step() {
+  Scalars scalars(*this);
+  for (Single& s : singles_) {
+    if (s.leaf->pack) return lay_out_and_step();
+    if (s.leaf->fresh) continue;
+    ++s.count;
+    apply(s.size, scalars.at(s.count), s.value->mutate().data(), s.leaf->grad.data(), s.state, s.stride);
+    s.leaf->clear_grad();
+  }
+  for (Pack& p : packs_) {
+    if (moved(p)) return lay_out_and_step();
+    if (p.leaf->reached > 0) step_pack(p, scalars);
+  }
+  detail::notice(Rule::name, detail::Listener::Phase::update, [this] {
+    double bytes = 0;
+    for (const auto& p : list_) bytes += detail::bytes_of<T>(p.value.shape());
+    return bytes;
+  });
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::zero_grad() {
+  if (moved()) lay_out();
+  for (Single& s : singles_) s.leaf->clear_grad();
+  for (Pack& p : packs_) {
+    Index held = 0;
+    for (std::size_t i = 0; i < p.listed.size(); ++i) held += p.listed[i] >= 0 && !p.leaf->parts[i].fresh;
+    clear(p, held);
+  }
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::step_pack(Pack& p, Scalars& scalars) {
+  Leaf<T>& leaf = *p.leaf;
+  const auto parts = static_cast<Index>(leaf.parts.size());
+  const auto part = [&](Index i) -> typename Leaf<T>::Part& { return leaf.parts[static_cast<std::size_t>(i)]; };
+  const auto count = [&](Index i) -> Index& { return p.count[static_cast<std::size_t>(i)]; };
+  const auto listed = [&](Index i) { return p.listed[static_cast<std::size_t>(i)]; };
+  const auto applied = [&](Index i) { return !part(i).fresh && listed(i) >= 0; };
+
+  Tensor<T>& first = list_.at(listed(p.first)).value;
+  T* const value = first.raw() - part(p.first).begin * p.row;
+  const T* const gradient = leaf.grad.data();
+  Index done = 0;  // parts updated
+  for (Index begin = 0; begin < parts && done < leaf.reached;) {
+    if (!applied(begin)) {
+      ++begin;
+      continue;
+    }
+    // As many neighbours as the step reached and that have the same count.
+    Index end = begin + 1;
+    if (p.level && leaf.reached == parts)
+      end = parts;
+    else
+      while (end < parts && applied(end) && count(end) == count(begin) && part(end).begin == part(end - 1).end) ++end;
+    if (done == 0) first.mutate();  // counts as one update of the whole block
+    const Index start = part(begin).begin * p.row, n = part(end - 1).end * p.row - start;
+    apply(n, scalars.at(count(begin) + 1), value + start, gradient + start, p.state + start, p.stride);
+    for (Index i = begin; i < end; ++i) ++count(i);
+    p.level = p.whole && end - begin == parts;
+    done += end - begin;
+    begin = end;
+  }
+  clear(p, done);
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::clear(Pack& p, Index held) {
+  if (held == p.leaf->reached) return p.leaf->clear_grad();
+  for (std::size_t i = 0; held > 0; ++i)
+    if (p.listed[i] >= 0 && !p.leaf->parts[i].fresh) {
+      leaf_of(list_.at(p.listed[i]).value)->clear_grad();
+      --held;
+    }
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::check_list(const NamedList<Tensor<T>>& list) {
+  if (list.empty()) fail(Rule::name, ": the parameter list is empty; give it parameters(model)");
+  std::vector<std::uint64_t> leaves;
+  for (const Named<Tensor<T>>& item : list) {
+    leaves.push_back(detail::key_of(&detail::listed_leaf(Rule::name, item)));
+    if (item.value.buffer()->borrowed)
+      fail(Rule::name, ": '", item.name, "' ", item.value.shape(),
+           " is a read-only view of borrowed memory; clone it before making it a parameter");
+  }
+  const std::vector<std::size_t> first = detail::first_places(leaves);
+  for (std::size_t i = 0; i < first.size(); ++i)
+    if (first[i] != i)
+      fail(Rule::name, ": '", list.at(static_cast<Index>(first[i])).name, "' and '", list.at(static_cast<Index>(i)).name,
+           "' are the same parameter; list it once");
+  if (const std::string* twice = detail::repeated_name(list))
+    fail(Rule::name, ": two parameters have the name '", *twice, "'; names must differ");
+}
+
+template <Differentiable T, class Rule>
+bool Optimizer<T, Rule>::moved() const {
+  for (const Single& s : singles_)
+    if (s.leaf->pack) return true;
+  for (const Pack& p : packs_)
+    if (moved(p)) return true;
+  return false;
+}
+
+template <Differentiable T, class Rule>
+bool Optimizer<T, Rule>::moved(const Pack& p) const {
+  const Leaf<T>* first = leaf_of(list_.at(p.listed[static_cast<std::size_t>(p.first)]).value);
+  return first->pack.get() != p.leaf || p.leaf->parts.size() != p.count.size();
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::lay_out_and_step() {
+  lay_out();
+  step();
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::lay_out() {
+  const std::vector<Place> places = std::move(places_);
+  const std::vector<Single> singles = std::move(singles_);
+  const std::vector<Pack> packs = std::move(packs_);
+  const Tensor<T> state = state_;
+  places_.assign(static_cast<std::size_t>(list_.size()), {});
+  singles_.clear();
+  packs_.clear();
+
+  const Index moments = rule_.kept();
+  Index used = 0;
+  const auto take = [&](Index elements, Index& stride) {
+    constexpr Index line = 64 / sizeof(T);  // spans start on a line of the cache
+    stride = (elements + line - 1) / line * line;
+    return std::exchange(used, used + moments * stride);
+  };
+  std::vector<Index> pack_start;
+  for (Index i = 0; i < list_.size(); ++i) {
+    Place& place = places_[static_cast<std::size_t>(i)];
+    Leaf<T>& leaf = *leaf_of(list_.at(i).value);
+    if (leaf.pack) {
+      Leaf<T>& whole = *leaf.pack_leaf();
+      place.group = static_cast<Index>(packs_.size()) - 1;  // families of packs alternate: the last few are close
+      while (place.group >= 0 && packs_[static_cast<std::size_t>(place.group)].leaf != &whole) --place.group;
+      if (place.group < 0) {
+        place.group = static_cast<Index>(packs_.size());
+        Pack& p = packs_.emplace_back();
+        p.leaf = &whole;
+        p.hold = leaf.pack;
+        p.row = whole.shape.span(1, whole.shape.rank());
+        p.count.assign(whole.parts.size(), 0);
+        p.listed.assign(whole.parts.size(), -1);
+        p.first = leaf.part;
+        pack_start.push_back(take(whole.shape.size(), p.stride));
+      }
+      Pack& p = packs_[static_cast<std::size_t>(place.group)];
+      place.at = leaf.part;
+      place.stride = p.stride;
+      place.start = pack_start[static_cast<std::size_t>(place.group)] + leaf.my_part().begin * p.row;
+      p.listed[static_cast<std::size_t>(leaf.part)] = i;
+    } else {
+      place.at = static_cast<Index>(singles_.size());
+      singles_.push_back({&leaf, &list_.at(i).value, nullptr, list_.at(i).value.size(), 0, 0});
+      place.start = take(list_.at(i).value.size(), singles_.back().stride);
+      place.stride = singles_.back().stride;
+    }
+  }
+
+  state_ = Tensor<T>::zeros({used});
+  for (std::size_t i = 0; i < places_.size(); ++i)
+    if (places_[i].group < 0)
+      singles_[static_cast<std::size_t>(places_[i].at)].state = state_.raw() + places_[i].start;
+  for (std::size_t i = 0; i < packs_.size(); ++i) {
+    Pack& p = packs_[i];
+    p.state = state_.raw() + pack_start[i];
+    const auto& parts = p.leaf->parts;
+    p.whole = parts.front().begin == 0 && parts.back().end == p.leaf->shape[0];
+    for (std::size_t k = 0; k < parts.size(); ++k)
+      p.whole = p.whole && p.listed[k] >= 0 && (k == 0 || parts[k].begin == parts[k - 1].end);
+    check_storage(p);
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const Place& old = places[i];
+    const auto at = static_cast<std::size_t>(old.at);
+    count_of(static_cast<Index>(i)) =
+        old.group < 0 ? singles[at].count : packs[static_cast<std::size_t>(old.group)].count[at];
+    for (Index k = 0; k < moments; ++k) {
+      Tensor<T> moment = this->moment(static_cast<Index>(i), k);
+      std::copy_n(state.data() + old.start + k * old.stride, moment.size(), moment.raw());
+    }
+  }
+  for (Pack& p : packs_) p.settle();
+}
+
+template <Differentiable T, class Rule>
+void Optimizer<T, Rule>::check_storage(const Pack& p) const {
+  const Tensor<T>& first = list_.at(p.listed[static_cast<std::size_t>(p.first)]).value;
+  const T* block = first.data() - p.leaf->parts[static_cast<std::size_t>(p.first)].begin * p.row;
+  for (std::size_t k = 0; k < p.listed.size(); ++k)
+    if (p.listed[k] >= 0 && list_.at(p.listed[k]).value.data() != block + p.leaf->parts[k].begin * p.row)
+      fail(Rule::name, ": '", list_.at(p.listed[k]).name,
+           "' is a part of a pack, but its values are stored elsewhere");
+}
+
 
 }  // namespace espalier::inline ESPALIER_ABI

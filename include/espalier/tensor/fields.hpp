@@ -45,7 +45,8 @@ class Visitor {
   template <class Field>
   void operator()(std::string_view name, Field& field) {
     static_assert(detail::is_field<Field> || !hides_tensors<Field>,
-                  "fields: what is visited is a tensor, a number, a text, a list of these, or has `void fields(auto&& visit)` itself");
+                  "fields: what is visited is a tensor, a number, a text, a list of these, or has `void fields(auto&& "
+                  "visit)` itself");
     walk_into(name, field);
   }
   /// The same for whatever a program made; without fields there is nothing in it to visit.

@@ -29,7 +29,8 @@ template <class Value>
   requires requires { Value::kind; }
 inline constexpr std::string_view kind_of<Value> = Value::kind;
 
-[[noreturn, gnu::cold]] inline void unknown_name(std::string_view kind, std::string_view name, const std::vector<std::string>& known) {
+[[noreturn, gnu::cold]] inline void unknown_name(std::string_view kind, std::string_view name,
+                                                 const std::vector<std::string>& known) {
   fail(kind, "s: unknown ", kind, " '", name, "'; known: ", listing(known, [](const std::string& n) { return n; }),
        did_you_mean(name, known));
 }
@@ -42,7 +43,8 @@ class NamedList {
   NamedList(std::initializer_list<Named<Value>> items) : NamedList(std::vector<Named<Value>>(items)) {}
   /// Throws Error when a name appears twice.
   explicit NamedList(std::vector<Named<Value>> items) : items_(std::move(items)) {
-    if (const std::string* twice = detail::repeated_name(items_)) fail(detail::kind_of<Value>, "s: '", *twice, "' appears twice; names must differ");
+    if (const std::string* twice = detail::repeated_name(items_))
+      fail(detail::kind_of<Value>, "s: '", *twice, "' appears twice; names must differ");
   }
 
   Index size() const { return static_cast<Index>(items_.size()); }
@@ -90,7 +92,8 @@ class NameIndex {
     if (hint < size_ && name_(hint) == name) return hint;
     if (sorted_.empty())
       sorted_ = detail::sorted_order(static_cast<std::size_t>(size_), [&](Index a, Index b) { return name_(a) < name_(b); });
-    const Index* at = std::lower_bound(sorted_.begin(), sorted_.end(), name, [&](Index i, std::string_view n) { return name_(i) < n; });
+    const Index* at = std::lower_bound(sorted_.begin(), sorted_.end(), name,
+                                       [&](Index i, std::string_view n) { return name_(i) < n; });
     return at != sorted_.end() && name_(*at) == name ? *at : -1;
   }
 

@@ -154,7 +154,9 @@ class Comparer {
   }
 
  private:
-  Job& job(const std::vector<Index>& waiting, Index i) { return jobs_[static_cast<std::size_t>(waiting[static_cast<std::size_t>(i)])]; }
+  Job& job(const std::vector<Index>& waiting, Index i) {
+    return jobs_[static_cast<std::size_t>(waiting[static_cast<std::size_t>(i)])];
+  }
 
   [[gnu::cold]] void check(const std::vector<ComparedMethod>& methods) const {
     const auto& o = options_;
@@ -168,7 +170,9 @@ class Comparer {
       fail("compare: weights_range is ", o.weights_range, "; it must be above 1");
     const CheckpointOptions& files = o.train.checkpoint;
     if (!files.last.empty() || !files.best.empty())
-      fail("compare: train.checkpoint names a file, which the runs would overwrite for each other; name none: .file keeps what is done");
+      fail(
+          "compare: train.checkpoint names a file, which the runs would overwrite for each other; name none: .file "
+          "keeps what is done");
     std::vector<Named<Index>> names;
     for (const ComparedModel<T>& model : models_) names.push_back({model.name(), 0});
     if (const std::string* twice = repeated_name(names)) fail("compare: model '", *twice, "' appears twice; names must differ");
@@ -216,9 +220,10 @@ class Comparer {
   /// What makes runs comparable, as far as it can be seen: of all runs.
   std::uint64_t common_setup() const {
     const TrainerOptions& t = options_.train;
-    std::string text = join("1 ", source_.size(), ' ', options_.validation, ' ', options_.test, ' ', options_.stratify, ' ', t.epochs, ' ',
-                            t.batch, ' ', t.shuffle ? 1 : 0, t.drop_last ? 1 : 0, ' ', t.clip_norm, ' ', t.monitor, ' ',
-                            t.early_stopping.patience, ' ', t.early_stopping.min_delta, ' ', options_.tag);
+    std::string text =
+        join("1 ", source_.size(), ' ', options_.validation, ' ', options_.test, ' ', options_.stratify, ' ', t.epochs,
+             ' ', t.batch, ' ', t.shuffle ? 1 : 0, t.drop_last ? 1 : 0, ' ', t.clip_norm, ' ', t.monitor, ' ',
+             t.early_stopping.patience, ' ', t.early_stopping.min_delta, ' ', options_.tag);
     for (const Named<TaskLoss<T>>& loss : losses_) text += join('/', loss.name, ' ', loss.value.name());
     for (int i = 0; i < 8; ++i) {
       const auto epochs = static_cast<double>(t.epochs);
@@ -249,7 +254,9 @@ class Comparer {
     std::uint64_t hash = 0;
     model.with(rng, [&](ModelRef<T>, const Parameters<T>& parameters) {
       for (const auto& [name, value] : parameters) add_bytes(hash, name, value);
-      options_.optimizer.with(parameters, [&](OptimizerRef<T> optimizer) { hash = mix(hash ^ std::bit_cast<std::uint64_t>(optimizer.lr())); });
+      options_.optimizer.with(parameters, [&](OptimizerRef<T> optimizer) {
+        hash = mix(hash ^ std::bit_cast<std::uint64_t>(optimizer.lr()));
+      });
     });
     return hash;
   }

@@ -38,7 +38,8 @@ class CompareFile {
     for (const Row& row : rows_)
       if (row.run.same_run(run)) {
         if (row.setup != setup)
-          throw FileError(join("compare: \"", path_, "\" has a run of model '", run.model, "', method '", run.method, "', seed ", run.seed,
+          throw FileError(join("compare: \"", path_, "\" has a run of model '", run.model, "', method '", run.method,
+                               "', seed ", run.seed,
                                " with other data or options; name another file, or remove this one"));
         run = row.run;
         return true;

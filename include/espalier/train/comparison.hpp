@@ -33,7 +33,9 @@ struct Interval {
     char digits[32];
     out += " +- ";
     const auto format = half < 10 ? std::chars_format::general : std::chars_format::fixed;
-    return out.append(digits, std::to_chars(digits, digits + sizeof digits, half < 1e15 ? half : 1e15, format, half < 10 ? 2 : 0).ptr);
+    return out.append(
+        digits,
+        std::to_chars(digits, digits + sizeof digits, half < 1e15 ? half : 1e15, format, half < 10 ? 2 : 0).ptr);
   }
 };
 
@@ -203,7 +205,8 @@ class Comparison {
     return all;
   }
   double delta_of(const ComparedRun& run, bool validation) const {
-    const ComparedRun& base = baselines_[static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), run.seed) - seeds_.begin())];
+    const ComparedRun& base =
+        baselines_[static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), run.seed) - seeds_.begin())];
     return espalier::delta_m(counted(validation ? run.validation : run.test), counted(validation ? base.validation : base.test),
                              higher());
   }
@@ -232,7 +235,12 @@ class Comparison {
   }
 
   ComparedRow row_of(std::string_view model, std::string_view method, const RunsOfSeeds& of_seeds) const {
-    ComparedRow row{.model = std::string(model), .method = std::string(method), .measures = {}, .delta_m = {}, .delta_p = {}, .rank = {}};
+    ComparedRow row{.model = std::string(model),
+                    .method = std::string(method),
+                    .measures = {},
+                    .delta_m = {},
+                    .delta_p = {},
+                    .rank = {}};
     std::vector<std::vector<double>> values(measures_.size());
     std::vector<double> deltas, other, cost;
     std::vector<Index> task;
@@ -248,7 +256,8 @@ class Comparison {
         continue;
       }
       for (std::size_t m = 0; m < measures_.size(); ++m) values[m].push_back(run->test[m]);
-      const ComparedRun& base = baselines_[static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), run->seed) - seeds_.begin())];
+      const ComparedRun& base =
+          baselines_[static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), run->seed) - seeds_.begin())];
       deltas.push_back(delta_of(*run, false));
       other.push_back(espalier::delta_p(counted(run->test), counted(base.test), higher(), task));
       cost.push_back(run->milliseconds);
@@ -313,7 +322,8 @@ class Comparison {
     RunsOfSeeds of_seeds = all_seeds(model, best);
     ComparedRow row = row_of(model, tuned_weights_method, of_seeds);
     std::string weights = "equal weights";
-    if (chosen < candidates_.size()) weights = join("weights ", listing(candidates_[chosen], [](double w) { return detail::short_number(w); }));
+    if (chosen < candidates_.size())
+      weights = join("weights ", listing(candidates_[chosen], [](double w) { return detail::short_number(w); }));
     row.note = join("chosen on the validation data: ", weights, row.note.empty() ? "" : "; ", row.note);
     rows_.push_back(std::move(row));
     return of_seeds;
@@ -401,7 +411,8 @@ class Comparison {
   out += join("test data, mean over ", seeds_.size(), seeds_.size() == 1 ? " seed" : " seeds",
               seeds_.size() > 1 ? " +- half of its 95 % confidence interval (Student's t)" : "", ".\n");
   out +=
-      "Delta_m: mean change for the worse against the single-task models, below 0 is better. Rank: 1 is best. ms: processor time.\n";
+      "Delta_m: mean change for the worse against the single-task models, below 0 is better. Rank: 1 is best. ms: "
+      "processor time.\n";
   return out;
 }
 

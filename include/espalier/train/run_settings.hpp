@@ -62,9 +62,9 @@ template <class Lazy = void>
 [[gnu::cold]] void check_monitor(const std::string& monitor, const std::vector<std::string>& measures) {
   if (monitor.empty() || std::find(measures.begin(), measures.end(), monitor) != measures.end()) return;
   const std::span<const std::string> some(measures.data(), std::min<std::size_t>(measures.size(), 20));
-  fail("Trainer: monitor is '", monitor, "', which is no loss or metric of this run; it can be: ",
-       listing(some, [](const std::string& n) { return n; }), some.size() < measures.size() ? join(", ... (", measures.size(), ")") : "",
-       did_you_mean(monitor, measures));
+  fail("Trainer: monitor is '", monitor,
+       "', which is no loss or metric of this run; it can be: ", listing(some, [](const std::string& n) { return n; }),
+       some.size() < measures.size() ? join(", ... (", measures.size(), ")") : "", did_you_mean(monitor, measures));
 }
 
 }  // namespace detail

@@ -44,7 +44,8 @@ class Trainer {
   template <DatasetFor<T> Train, DatasetFor<T> Validation>
   const History& fit(const Train& train, const Validation& validation) {
     if (validation.size() == 0) fail("Trainer: the validation data has no rows; there must be at least 1, or none be given");
-    Loader<T> rows(detail::Borrowed<Validation>{&validation}, {.batch = std::max<Index>(options_.batch, 256), .shuffle = false}, rng_);
+    Loader<T> rows(detail::Borrowed<Validation>{&validation},
+                   {.batch = std::max<Index>(options_.batch, 256), .shuffle = false}, rng_);
     run(loader(train), &rows);
     return history_;
   }
@@ -99,7 +100,8 @@ class Trainer {
     bool shuffle = false, drop_last = false;
     bool operator==(const Rows&) const = default;
     std::string text() const {
-      return join(rows, " rows in batches of ", batch, shuffle ? ", shuffled" : "", drop_last ? ", without the last, partial one" : "");
+      return join(rows, " rows in batches of ", batch, shuffle ? ", shuffled" : "",
+                  drop_last ? ", without the last, partial one" : "");
     }
     void fields(Visitor& visit) {
       visit("rows", rows);
@@ -226,7 +228,8 @@ class Trainer {
       if (epoch_ >= options_.epochs)
         fail("Trainer: all ", options_.epochs,
              " epochs are done; ask finished() before fit, give it more with extend(epochs), or make a new Trainer");
-      fail("Trainer: early stopping has ended the run (", ending_, "); give it more patience when it is resumed, or make a new Trainer");
+      fail("Trainer: early stopping has ended the run (", ending_,
+           "); give it more patience when it is resumed, or make a new Trainer");
     }
     if (!validation && options_.monitor.starts_with("validation/"))
       fail("Trainer: monitor is '", options_.monitor, "', but fit was given no validation data");
@@ -284,7 +287,8 @@ class Trainer {
     if (monitor_ != "validation/loss" && monitor_ != "train/loss") return text;
     std::vector<std::string> reasons;
     for (const std::string& task : objective_->names())
-      if (const std::string column = join(monitor_.substr(0, monitor_.size() - 4), task, "/loss"); std::isnan(history_[column].back()))
+      if (const std::string column = join(monitor_.substr(0, monitor_.size() - 4), task, "/loss");
+          std::isnan(history_[column].back()))
         reasons.push_back(column);
     const char* were = reasons.size() == 1 ? " was" : " were";
     return reasons.empty() ? text : text + ", as " + listing(reasons, [](const std::string& n) { return n; }) + were;

@@ -25,7 +25,8 @@ struct GatedFusion {
       const Tensor<T>& h = encoded.value(m);
       if (!h.defined()) continue;
       if (!(h.shape() == Shape{encoded.batch, width}))
-        fail("GatedFusion: modality ", encoded.name(m), " is encoded as ", h.shape(), "; every modality must be [batch, ", width, "]");
+        fail("GatedFusion: modality ", encoded.name(m), " is encoded as ", h.shape(),
+             "; every modality must be [batch, ", width, "]");
       const Tensor<T> score = gate(h);
       scores.push_back(encoded.complete(m) ? score : where(encoded.mask(m), score, Tensor<T>::scalar(-infinity)));
       values.push_back(tanh(value(h)));

@@ -93,7 +93,8 @@ class Bargaining {
       double* row = factor_.data() + i * size_;
       for (Index j = 0; j <= i; ++j) {
         const double* other = factor_.data() + j * size_;
-        const double entry = at(y_, i) * at(c_, i * size_ + j) * at(y_, j) + (i == j ? power * at(e_, i) : 0) - inner(row, other, j);
+        const double entry =
+            at(y_, i) * at(c_, i * size_ + j) * at(y_, j) + (i == j ? power * at(e_, i) : 0) - inner(row, other, j);
         if (i != j) row[j] = entry / other[j];
         else if (!(entry > 0)) return HUGE_VAL;
         else row[i] = std::sqrt(entry);

@@ -70,7 +70,8 @@ inline Certificate GradDrop::aggregate(JacobianBlocks& jacobian, const StepInfo&
     const double* rows = detail::checked_rows(name, jacobian, info, b).data();
     const Index size = jacobian.size(b);
     for (auto* sum : {&memory.up, &memory.down, &memory.kept_up, &memory.kept_down}) sum->assign(static_cast<std::size_t>(size), 0);
-    double *up = memory.up.data(), *down = memory.down.data(), *kept_up = memory.kept_up.data(), *kept_down = memory.kept_down.data();
+    double *up = memory.up.data(), *down = memory.down.data(), *kept_up = memory.kept_up.data(),
+           *kept_down = memory.kept_down.data();
     for (Index i = 0; i < m; ++i) {
       const double* row = rows + i * size;
       const double leak = memory.leak[static_cast<std::size_t>(i)];

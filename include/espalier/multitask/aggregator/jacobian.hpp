@@ -67,7 +67,8 @@ class KeptRows {
     }
     visit("names", names);
     visit("values", values);
-    if (names.size() != values.size()) fail("KeptRows: ", names.size(), " names, but ", values.size(), " rows; they must be as many");
+    if (names.size() != values.size())
+      fail("KeptRows: ", names.size(), " names, but ", values.size(), " rows; they must be as many");
     entries_.resize(names.size());
     for (std::size_t i = 0; i < names.size(); ++i) {
       entries_[i].name = std::move(names[i]);

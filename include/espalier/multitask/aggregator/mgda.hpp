@@ -60,8 +60,10 @@ inline Certificate MGDA::weights(GramianView gramian, const StepInfo& info, std:
   auto& memory = detail::scratch<detail::MGDAScratch>();
   memory.kept.clear();
   memory.factor.resize(out.size());
-  const bool by_loss = options.normalise == MGDAOptions::Normalise::loss || options.normalise == MGDAOptions::Normalise::loss_length;
-  const bool by_length = options.normalise == MGDAOptions::Normalise::length || options.normalise == MGDAOptions::Normalise::loss_length;
+  const bool by_loss =
+      options.normalise == MGDAOptions::Normalise::loss || options.normalise == MGDAOptions::Normalise::loss_length;
+  const bool by_length =
+      options.normalise == MGDAOptions::Normalise::length || options.normalise == MGDAOptions::Normalise::loss_length;
   for (Index i = 0; i < gramian.tasks; ++i) {
     const auto row = static_cast<std::size_t>(i);
     if (out[row] > 0) memory.kept.push_back(i);

@@ -62,7 +62,8 @@ class MinNorm {
     result.square = std::max(0.0, detail::inner(w.data(), image_.data(), m));
     result.unit = detail::inner(w.data(), length_.data(), m);
     for (Index i = 0; i < m; ++i)
-      result.residual = std::max(result.residual, (result.square - at(image_, i)) / std::max(at(length_, i), result.unit) / result.unit);
+      result.residual = std::max(result.residual,
+                                 (result.square - at(image_, i)) / std::max(at(length_, i), result.unit) / result.unit);
     return result;
   }
 

@@ -115,10 +115,12 @@ inline Certificate MoCo::aggregate(JacobianBlocks& jacobian, const StepInfo& inf
     }
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j <= i; ++j)
-        memory.gram[static_cast<std::size_t>(i * m + j)] += detail::inner(y + info.task(i) * jacobian.whole(b), y + info.task(j) * jacobian.whole(b), size);
+        memory.gram[static_cast<std::size_t>(i * m + j)] +=
+            detail::inner(y + info.task(i) * jacobian.whole(b), y + info.task(j) * jacobian.whole(b), size);
   }
   for (Index i = 0; i < m; ++i)
-    for (Index j = 0; j < i; ++j) memory.gram[static_cast<std::size_t>(j * m + i)] = memory.gram[static_cast<std::size_t>(i * m + j)];
+    for (Index j = 0; j < i; ++j)
+      memory.gram[static_cast<std::size_t>(j * m + i)] = memory.gram[static_cast<std::size_t>(i * m + j)];
 
   memory.moved.resize(out.size());
   for (Index i = 0; i < m; ++i)

@@ -79,8 +79,8 @@ struct FAMO {
     for (std::size_t i = 0; i < losses.size(); ++i) {
       const double least = options.minima.empty() ? 0 : options.minima[detail::place(info, i)];
       if (!(losses[i] >= least))
-        fail("FAMO: the loss of ", info.name(static_cast<Index>(i)), " is ", losses[i], "; it must not be below its minimum, ", least,
-             "; give lower ones: {.minima = {...}}");
+        fail("FAMO: the loss of ", info.name(static_cast<Index>(i)), " is ", losses[i],
+             "; it must not be below its minimum, ", least, "; give lower ones: {.minima = {...}}");
       out[i] = losses[i] - least + 1e-8;
     }
   }

@@ -49,7 +49,7 @@ struct WeightingClaims {
   bool sums_to_count = false;            ///< The weights of m tasks sum to m.
   bool sums_to_one = false;              ///< They sum to 1.
   bool scale_free = false;               ///< Multiplying all losses by one number changes no weight.
-  bool unit_free = false;                ///< Multiplying a task's loss does not change which way the weighted sum's gradient points.
+  bool unit_free = false;  ///< Multiplying a task's loss does not change which way the weighted sum's gradient points.
 };
 
 namespace detail {
@@ -69,7 +69,9 @@ inline void check_not_negative(std::string_view method, std::span<const double> 
 }
 
 /// The place of a row's task in per-task state.
-inline std::size_t place(const StepInfo& info, std::size_t row) { return static_cast<std::size_t>(info.task(static_cast<Index>(row))); }
+inline std::size_t place(const StepInfo& info, std::size_t row) {
+  return static_cast<std::size_t>(info.task(static_cast<Index>(row)));
+}
 /// How many tasks the state needs room for: all that are named, or at least those of the step.
 inline Index task_count(const StepInfo& info, std::size_t rows) {
   auto tasks = static_cast<Index>(info.names.size());

@@ -198,7 +198,8 @@ Scored scored(const Tensor<T>& prediction, const std::type_identity_t<Target<T>>
       } else {
         out.value[at] = static_cast<double>(value.data()[(i * width + j) / span]);
         if (!std::isfinite(out.value[at]))
-          detail::bad_sample(task, i, "the value of ", join(" is ", out.value[at], "; values are finite where the weight is above 0"));
+          detail::bad_sample(task, i, "the value of ",
+                             join(" is ", out.value[at], "; values are finite where the weight is above 0"));
       }
     }
     ++out.rows;
