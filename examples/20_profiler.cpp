@@ -1,6 +1,5 @@
 // Where does the time go? A Profiler that lives hears of every operation: how often, how long, how much it made. The table
-// is sorted by time; so that this example prints the same on every machine it shows the counts by name, and only that the
-// trunk's products lead.
+// is sorted by time; so that this example prints the same on every machine it goes by name.
 
 #include <espalier/autograd/profiler.hpp>
 #include <espalier/espalier.hpp>
@@ -26,7 +25,6 @@ int main() {
   }
 
   auto rows = profiler.rows();  // profiler.table() is all of it, ready to print
-  std::printf("%s leads\n", rows[0].name.c_str());
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
     return a.name != b.name ? a.name < b.name : a.phase < b.phase;
   });

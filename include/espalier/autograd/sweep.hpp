@@ -326,6 +326,7 @@ class Sweep {
       each_row(node, g);
     else
       node.type->vjp(*this, node, g);
+    if (factor_.defined()) factor_ = {};
     detail::notice(node.type->name, detail::Listener::Phase::backward, [&] {
       const Index rows = g.labels.rows() ? g.labels.count() : 1;
       return static_cast<double>(rows) * detail::bytes_of<T>(node.shape);
