@@ -1,6 +1,6 @@
 #pragma once
 // BLAS as the engine of gemm: sgemm and dgemm of whatever library the program links (OpenBLAS, BLIS, MKL, ...).
-// Included by name: by gemm.hpp, where ESPALIER_GEMM_BLAS is defined (CMake: -DESPALIER_GEMM=blas).
+// It is included by gemm.hpp where ESPALIER_GEMM_BLAS is defined (CMake: -DESPALIER_GEMM=blas).
 //
 // Threads are the library's. OpenBLAS in its common build starts a pool of its own, beside OpenMP's: give the two together no
 // more threads than there are cores (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS), or link its OpenMP build, which shares ours.

@@ -1,6 +1,6 @@
 #pragma once
 // oneDNN as the engine of gemm, in float; double, which it does not have, stays with the default engine.
-// Included by name: by gemm.hpp, where ESPALIER_GEMM_ONEDNN is defined (CMake: -DESPALIER_GEMM=onednn).
+// It is included by gemm.hpp where ESPALIER_GEMM_ONEDNN is defined (CMake: -DESPALIER_GEMM=onednn).
 //
 // Threads are oneDNN's. Its usual build takes OpenMP's, GNU's pool, which g++ programs have anyway (OMP_NUM_THREADS); clang's
 // OpenMP is another pool beside it. Bits are oneDNN's, too: they may depend on the batch, the threads and the machine.

@@ -82,9 +82,10 @@ struct ColumnSums {
     using V = pack<T, Bytes>;
     const bool whole = columns == Vectors * V::size;
     const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, columns); };
-    V total[Vectors];
-    double totals[Vectors * V::size] = {};
-    alignas(64) T lanes[Vectors * V::size];
+    constexpr auto vectors = std::size_t{Vectors}, numbers = std::size_t{Vectors * V::size};
+    V total[vectors];
+    double totals[numbers] = {};
+    alignas(64) T lanes[numbers];
     const auto take_down = [&]() __attribute__((always_inline)) {
       for (int v = 0; v < Vectors; ++v) total[v].store(lanes + v * V::size);
       for (int k = 0; k < Vectors * V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
@@ -92,7 +93,7 @@ struct ColumnSums {
     };
     for (Index i = 0; i < m;) {
       const Index end = std::min(m, i + column_rows);
-      V s0[Vectors], s1[Vectors];
+      V s0[vectors], s1[vectors];
       for (; i + 2 <= end; i += 2) {
         const T* p = x + i * n;
 #pragma GCC unroll 4
