@@ -23,7 +23,8 @@ bool dense_operand(const Strided<T>& x, Index rows, Index columns, bool& by_colu
 
 /// c = a b (+ c) by BLAS; false, and nothing done, for what BLAS cannot say: other strides, or sizes beyond its integers.
 template <class T>
-bool engine_gemm(Index m, Index n, Index k, const Strided<T>& a, const Strided<T>& b, T* c, Index ldc, bool accumulate) {
+bool engine_gemm(Index m, Index n, Index k, const Strided<T>& a, const Strided<T>& b, T* c, Index ldc,
+                 bool accumulate) {
   bool a_columns, b_columns;
   Index a_step, b_step;
   if (!dense_operand(a, m, k, a_columns, a_step) || !dense_operand(b, k, n, b_columns, b_step)) return false;

@@ -181,7 +181,8 @@ struct Largest {
   template <int Bytes, class T>
   ESPALIER_INLINE static T run(Index n, const T* x) {
     using V = pack<T, Bytes>;
-    const auto larger = [](const V& v, const V& best) __attribute__((always_inline)) { return select(is_nan(v) | (v > best), v, best); };
+    const auto larger = [](const V& v, const V& best)
+                            __attribute__((always_inline)) { return select(is_nan(v) | (v > best), v, best); };
     if (n < V::size) {  // the first element in the lanes that are not there
       alignas(64) T lanes[V::size];
       for (int i = 0; i < V::size; ++i) lanes[i] = x[i < n ? i : 0];
