@@ -15,7 +15,10 @@ void engine_line(bench::Report& report, const char* name, const Engine& engine, 
   for (const bench::GemmShape& s : groups[1].shapes) {
     const std::vector<float> a(static_cast<std::size_t>(s.m * s.k), 0.5f), b(static_cast<std::size_t>(s.k * s.n), 0.25f);
     std::vector<float> c(static_cast<std::size_t>(s.m * s.n));
-    if (!engine(s.m, s.n, s.k, a.data(), b.data(), c.data())) return void(std::printf("%-16s is not measured: it is not installed\n", name));
+    if (!engine(s.m, s.n, s.k, a.data(), b.data(), c.data())) {
+      std::printf("%-16s is not measured: it is not installed\n", name);
+      return;
+    }
     const int calls = static_cast<int>(std::clamp(1e7 / (2.0 * static_cast<double>(s.m * s.n * s.k)), 1.0, 2000.0));
     const auto [x, y] = bench::alternate(
         calls, [&] { engine(s.m, s.n, s.k, a.data(), b.data(), c.data()); }, [&] { direct(s, a.data(), b.data(), c.data()); }, 15);

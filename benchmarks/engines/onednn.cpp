@@ -1,10 +1,14 @@
+// gemm through the engine of this name, whatever the other units of the program take.
+
+#undef ESPALIER_GEMM_BLAS
+#undef ESPALIER_GEMM_ONEDNN
 #if defined(BENCH_DNNL)
 #define ESPALIER_GEMM_ONEDNN
 #endif
+
 #include "engines.hpp"
 #include "espalier/tensor/kernels/gemm.hpp"
 
-// Declared without the engine's tag, which `Index` here does not depend on: it is a plain integer.
 namespace bench {
 
 bool onednn_engine(espalier::Index m, espalier::Index n, espalier::Index k, const float* a, const float* b, float* c) {

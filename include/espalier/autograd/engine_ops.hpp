@@ -147,9 +147,8 @@ struct AddSame {
 template <class T>
 Tensor<T> add_same(const Tensor<T>& a, const Tensor<T>& b) {
   Tensor<T> y = Tensor<T>::empty(a.shape());
-  kernels::map(
-      y.size(), y.raw(), [](const auto& p, const auto& q) __attribute__((always_inline)) { return p + q; }, a.data(),
-      b.data());
+  kernels::map(y.size(), y.raw(), [](const auto& p, const auto& q) __attribute__((always_inline)) { return p + q; }, a.data(),
+               b.data());
   if (recorded(a, b)) record(y, AddSame<T>{}, a, b);
   return y;
 }

@@ -1,6 +1,6 @@
 #pragma once
 // BLAS as the engine of gemm: sgemm and dgemm of whatever library the program links (OpenBLAS, BLIS, MKL, ...).
-// Included by name: by gemm.hpp, where ESPALIER_GEMM_BLAS is defined (CMake: -DESPALIER_GEMM=blas).
+// It is included by gemm.hpp where ESPALIER_GEMM_BLAS is defined (CMake: -DESPALIER_GEMM=blas).
 //
 // Threads are the library's. OpenBLAS in its common build starts a pool of its own, beside OpenMP's: give the two together no
 // more threads than there are cores (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS), or link its OpenMP build, which shares ours.
@@ -23,7 +23,8 @@ bool dense_operand(const Strided<T>& x, Index rows, Index columns, bool& by_colu
 
 /// c = a b (+ c) by BLAS; false, and nothing done, for what BLAS cannot say: other strides, or sizes beyond its integers.
 template <class T>
-bool engine_gemm(Index m, Index n, Index k, const Strided<T>& a, const Strided<T>& b, T* c, Index ldc, bool accumulate) {
+bool engine_gemm(Index m, Index n, Index k, const Strided<T>& a, const Strided<T>& b, T* c, Index ldc,
+                 bool accumulate) {
   bool a_columns, b_columns;
   Index a_step, b_step;
   if (!dense_operand(a, m, k, a_columns, a_step) || !dense_operand(b, k, n, b_columns, b_step)) return false;

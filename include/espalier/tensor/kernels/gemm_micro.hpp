@@ -178,34 +178,34 @@ ESPALIER_INLINE void fold(const Lanes& a, const Lanes& b, Lanes& out) {
 /// sums[i] = the dot product of row i of a and b, both dense: first each lane's own sum, then lanes are added, halves
 /// to halves. Writes four sums at a time: sums has room for a multiple of 4.
 struct Dots {
-template <int Bytes, class T>
-ESPALIER_INLINE static void run(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums) {
-  using Lanes = pack<T, Bytes>;
-  constexpr int width = Lanes::size;
-  static_assert(width >= 4);
-  for (Index i = 0; i < rows; i += 4) {
-    const T* row[4];
-    for (Index r = 0; r < 4; ++r)
-      row[r] = a + std::min(i + r, rows - 1) * a_row;  // behind the last row, that row again
-    Lanes s0, s1, s2, s3;
-    const auto step = [&](Index p, const auto&... n) __attribute__((always_inline)) {
-      const Lanes right = Lanes::load(b + p, n...);
-      s0 = fma(Lanes::load(row[0] + p, n...), right, s0);
-      s1 = fma(Lanes::load(row[1] + p, n...), right, s1);
-      s2 = fma(Lanes::load(row[2] + p, n...), right, s2);
-      s3 = fma(Lanes::load(row[3] + p, n...), right, s3);
-    };
-    Index p = 0;
-    for (; p + width <= k; p += width) step(p);
-    if (p < k) step(p, k - p);
-    fold<width>(s0, s1, s0);
-    fold<width>(s2, s3, s2);
-    fold<width / 2>(s0, s2, s0);
-    if constexpr (width >= 8) fold<width / 4>(s0, s0, s0);
-    if constexpr (width >= 16) fold<width / 8>(s0, s0, s0);
-    pack<T, 4 * int(sizeof(T))>(__builtin_shufflevector(s0.v, s0.v, 0, 1, 2, 3)).store(sums + i);
+  template <int Bytes, class T>
+  ESPALIER_INLINE static void run(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums) {
+    using Lanes = pack<T, Bytes>;
+    constexpr int width = Lanes::size;
+    static_assert(width >= 4);
+    for (Index i = 0; i < rows; i += 4) {
+      const T* row[4];
+      for (Index r = 0; r < 4; ++r)
+        row[r] = a + std::min(i + r, rows - 1) * a_row;  // behind the last row, that row again
+      Lanes s0, s1, s2, s3;
+      const auto step = [&](Index p, const auto&... n) __attribute__((always_inline)) {
+        const Lanes right = Lanes::load(b + p, n...);
+        s0 = fma(Lanes::load(row[0] + p, n...), right, s0);
+        s1 = fma(Lanes::load(row[1] + p, n...), right, s1);
+        s2 = fma(Lanes::load(row[2] + p, n...), right, s2);
+        s3 = fma(Lanes::load(row[3] + p, n...), right, s3);
+      };
+      Index p = 0;
+      for (; p + width <= k; p += width) step(p);
+      if (p < k) step(p, k - p);
+      fold<width>(s0, s1, s0);
+      fold<width>(s2, s3, s2);
+      fold<width / 2>(s0, s2, s0);
+      if constexpr (width >= 8) fold<width / 4>(s0, s0, s0);
+      if constexpr (width >= 16) fold<width / 8>(s0, s0, s0);
+      pack<T, 4 * int(sizeof(T))>(__builtin_shufflevector(s0.v, s0.v, 0, 1, 2, 3)).store(sums + i);
+    }
   }
-}
 };
 
 }  // namespace detail

@@ -126,41 +126,41 @@ struct Transposer {
 /// dest[p * step + j] = b(p, j) for p < depth, j < columns; step is a whole number of vectors, and what lies behind the
 /// last column is defined, but any number of b or 0: it only meets sums that are not stored.
 struct PackPanel {
-template <int Bytes, class T>
-ESPALIER_INLINE static void run(Index depth, Index columns, const Strided<T>* operand, T* dest, Index step) {
-  const Strided<T> b = *operand;
-  if (b.column_stride == 1) {
-    using Lanes = pack<T, Bytes>;
-    for (Index j = 0; j < columns; j += Lanes::size) {
-      const T* from = b.data + j;
+  template <int Bytes, class T>
+  ESPALIER_INLINE static void run(Index depth, Index columns, const Strided<T>* operand, T* dest, Index step) {
+    const Strided<T> b = *operand;
+    if (b.column_stride == 1) {
+      using Lanes = pack<T, Bytes>;
+      for (Index j = 0; j < columns; j += Lanes::size) {
+        const T* from = b.data + j;
+        T* to = dest + j;
+        const Index here = columns - j;
+        if (here >= Lanes::size)
+          for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) Lanes::load(from).store(to);
+        else
+          for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) Lanes::load(from, here).store(to);
+      }
+      return;
+    }
+    using Block = Transposer<T, Bytes>;
+    for (Index j = 0; j < step; j += Block::columns) {
       T* to = dest + j;
-      const Index here = columns - j;
-      if (here >= Lanes::size)
-        for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) Lanes::load(from).store(to);
-      else
-        for (Index p = 0; p < depth; ++p, from += b.row_stride, to += step) Lanes::load(from, here).store(to);
-    }
-    return;
-  }
-  using Block = Transposer<T, Bytes>;
-  for (Index j = 0; j < step; j += Block::columns) {
-    T* to = dest + j;
-    if (j >= columns) {
-      for (Index p = 0; p < depth; ++p, to += step) typename Block::Lanes().store(to);
-      continue;
-    }
-    const T* column[Block::columns];
-    for (int i = 0; i < Block::columns; ++i) column[i] = b.data + std::min(j + i, columns - 1) * b.column_stride;
-    if (b.row_stride == 1 && depth >= Block::rows) {
-      for (Index p = 0; p + Block::rows <= depth; p += Block::rows) Block::run(column, p, to + p * step, step);
-      const Index p = depth - Block::rows;
-      if (depth % Block::rows != 0) Block::run(column, p, to + p * step, step);  // some numbers again, the same
-    } else {
-      for (Index p = 0; p < depth; ++p)
-        for (int i = 0; i < Block::columns; ++i) to[p * step + i] = column[i][p * b.row_stride];
+      if (j >= columns) {
+        for (Index p = 0; p < depth; ++p, to += step) typename Block::Lanes().store(to);
+        continue;
+      }
+      const T* column[Block::columns];
+      for (int i = 0; i < Block::columns; ++i) column[i] = b.data + std::min(j + i, columns - 1) * b.column_stride;
+      if (b.row_stride == 1 && depth >= Block::rows) {
+        for (Index p = 0; p + Block::rows <= depth; p += Block::rows) Block::run(column, p, to + p * step, step);
+        const Index p = depth - Block::rows;
+        if (depth % Block::rows != 0) Block::run(column, p, to + p * step, step);  // some numbers again, the same
+      } else {
+        for (Index p = 0; p < depth; ++p)
+          for (int i = 0; i < Block::columns; ++i) to[p * step + i] = column[i][p * b.row_stride];
+      }
     }
   }
-}
 };
 
 /// How the tiles, `tile` rows each, read a where it lies.
@@ -185,7 +185,8 @@ void set_copy_layout(Index tile, Index depth, const Strided<T>& a, TileRun<T>& r
 /// A dense copy of rows of a, in the layout that `layout` describes.
 struct PackRows {
   template <int Bytes, class T>
-  ESPALIER_INLINE static void run(Index rows, Index depth, const Strided<T>* operand, T* dest, const TileRun<T>* layout) {
+  ESPALIER_INLINE static void run(Index rows, Index depth, const Strided<T>* operand, T* dest,
+                                  const TileRun<T>* layout) {
     constexpr Index tile = RegisterTile<T, Bytes>::rows;
     const Strided<T> a = *operand;
     if (layout->a_row == 1) {

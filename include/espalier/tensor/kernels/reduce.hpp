@@ -82,9 +82,10 @@ struct ColumnSums {
     using V = pack<T, Bytes>;
     const bool whole = columns == Vectors * V::size;
     const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, columns); };
-    V total[std::size_t{Vectors}];
-    double totals[Vectors * V::size] = {};
-    alignas(64) T lanes[Vectors * V::size];
+    constexpr auto vectors = std::size_t{Vectors}, numbers = std::size_t{Vectors * V::size};
+    V total[vectors];
+    double totals[numbers] = {};
+    alignas(64) T lanes[numbers];
     const auto take_down = [&]() __attribute__((always_inline)) {
       for (int v = 0; v < Vectors; ++v) total[v].store(lanes + v * V::size);
       for (int k = 0; k < Vectors * V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
@@ -92,7 +93,7 @@ struct ColumnSums {
     };
     for (Index i = 0; i < m;) {
       const Index end = std::min(m, i + column_rows);
-      V s0[std::size_t{Vectors}], s1[std::size_t{Vectors}];
+      V s0[vectors], s1[vectors];
       for (; i + 2 <= end; i += 2) {
         const T* p = x + i * n;
 #pragma GCC unroll 4
@@ -180,9 +181,8 @@ struct Largest {
   template <int Bytes, class T>
   ESPALIER_INLINE static T run(Index n, const T* x) {
     using V = pack<T, Bytes>;
-    const auto larger = [](const V& v, const V& best) __attribute__((always_inline)) {
-      return select(is_nan(v) | (v > best), v, best);
-    };
+    const auto larger = [](const V& v, const V& best)
+                            __attribute__((always_inline)) { return select(is_nan(v) | (v > best), v, best); };
     if (n < V::size) {  // the first element in the lanes that are not there
       alignas(64) T lanes[V::size];
       for (int i = 0; i < V::size; ++i) lanes[i] = x[i < n ? i : 0];

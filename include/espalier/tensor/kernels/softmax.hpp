@@ -34,8 +34,7 @@ void softmax(Index m, Index n, const T* x, T* y) {
     T top;
     const double total = exp_shifted(n, x + i * n, y + i * n, top);
     const T scale = total == 0 ? T(0) : static_cast<T>(1 / total);
-    map(
-        n, y + i * n, [scale](const auto& v) __attribute__((always_inline)) { return v * scale; },
+    map(n, y + i * n, [scale](const auto& v) __attribute__((always_inline)) { return v * scale; },
         static_cast<const T*>(y + i * n));
   });
 }
@@ -76,8 +75,7 @@ void softmax_backward(Index rows, Index m, Index n, const T* g, const T* y, T* d
   for (Index i = 0; i < rows * m; ++i) {
     const T* p = y + i % m * n;
     const T mean = static_cast<T>(dot(n, g + i * n, p));
-    map(
-        n, dx + i * n, [mean](const auto& a, const auto& b) __attribute__((always_inline)) { return b * (a - mean); },
+    map(n, dx + i * n, [mean](const auto& a, const auto& b) __attribute__((always_inline)) { return b * (a - mean); },
         g + i * n, p);
   }
 }
