@@ -11,6 +11,7 @@ namespace espalier::inline ESPALIER_ABI {
 /// -a (1 - p)^gamma log p, where p is the probability of what is true, by the sigmoid of the logit, and a is alpha for
 /// positives, 1 - alpha for negatives. The target is 0 or 1, or a class; between them, the mean of both.
 struct BinaryFocal {
+  using every_isa = BinaryFocal;
   static constexpr std::string_view name = "binary_focal";
   static constexpr bool takes_classes = true;
   static constexpr Index parameters = 3;

@@ -7,6 +7,7 @@ namespace espalier::inline ESPALIER_ABI {
 
 /// d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = y - t (Huber 1964; PyTorch's huber_loss).
 struct Huber {
+  using every_isa = Huber;
   static constexpr std::string_view name = "huber";
   static constexpr Index parameters = 1;
   double delta = 1;  // in the target's unit
@@ -28,6 +29,7 @@ struct Huber {
 /// d^2 / (2 beta) where |d| < beta, else |d| - beta / 2: the Huber loss over beta (Girshick 2015, arXiv 1504.08083; PyTorch's
 /// smooth_l1_loss).
 struct SmoothL1 {
+  using every_isa = SmoothL1;
   static constexpr std::string_view name = "smooth_l1";
   static constexpr Index parameters = 1;
   double beta = 1;  // in the target's unit

@@ -9,6 +9,7 @@ namespace espalier::inline ESPALIER_ABI {
 /// column j is the logit of c > j. The sample's loss is sum_j w_j bce(y_j, c > j). The predicted class is the number of logits
 /// above 0. `Coral` (nn/coral.hpp) is the head whose logits never contradict each other; any head of K - 1 columns will do.
 struct Ordinal {
+  using every_isa = Ordinal;
   static constexpr std::string_view name = "ordinal";
   static constexpr LossTarget target = LossTarget::levels;
   static constexpr Index parameters = 1;

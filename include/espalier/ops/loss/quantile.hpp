@@ -9,6 +9,7 @@ namespace espalier::inline ESPALIER_ABI {
 /// (Koenker & Bassett 1978). A head of `levels.size()` columns for every number of the target, the levels of the first number
 /// first; the loss is the mean over the columns. At y = t the slope is 1/2 - q.
 struct Quantile {
+  using every_isa = Quantile;
   static constexpr std::string_view name = "quantile";
   static constexpr Index parameters = 1;
   std::vector<double> levels = {0.1, 0.5, 0.9};  // each in (0, 1)
