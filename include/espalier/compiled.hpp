@@ -86,6 +86,15 @@
 namespace espalier::inline ESPALIER_ABI {
 ESPALIER_INSTANTIATIONS(float)
 ESPALIER_INSTANTIATIONS(double)
+// Code without a choice of type (see config.hpp).
+ESPALIER_INSTANTIATE std::string detail::join_parts<void>(std::initializer_list<detail::Part>);
+ESPALIER_INSTANTIATE void detail::fail_parts<void>(std::initializer_list<detail::Part>);
+ESPALIER_INSTANTIATE std::string Shape::text<void>() const;
+ESPALIER_INSTANTIATE void detail::sort_numbers<void>(std::span<Index>, const void*, bool (*)(const void*, Index, Index));
+ESPALIER_INSTANTIATE std::vector<std::size_t> detail::first_places<void>(const std::vector<std::uint64_t>&);
+ESPALIER_INSTANTIATE const std::string* detail::repeated<void>(const std::vector<const std::string*>&);
+ESPALIER_INSTANTIATE void detail::sort_unique<void>(PoolVector<Index>&);
+ESPALIER_INSTANTIATE void Pass::commit<void>();
 }  // namespace espalier::inline ESPALIER_ABI
 
 #undef ESPALIER_INSTANTIATIONS

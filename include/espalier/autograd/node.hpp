@@ -138,7 +138,8 @@ class NoGrad {
   bool was_ = detail::thread_state.recording;
 };
 
-/// A tensor that a rule needs again: a value, a condition, indices. Remembers the version, so that a value changed in place since is refused.
+/// A tensor that a rule needs again: a value, a condition, indices. Remembers the version, so that a value changed in place since
+/// is refused.
 template <class T>
 class Saved {
  public:

@@ -79,12 +79,14 @@ inline void Part::append_to(std::string& text) const {
   }
 }
 
-__attribute__((noinline, cold)) inline std::string join_parts(std::initializer_list<Part> parts) {
+template <class Lazy = void>
+__attribute__((noinline, cold)) std::string join_parts(std::initializer_list<Part> parts) {
   std::string text;
   for (const Part& part : parts) part.append_to(text);
   return text;
 }
-[[noreturn]] __attribute__((noinline, cold)) inline void fail_parts(std::initializer_list<Part> parts) {
+template <class Lazy = void>
+[[noreturn]] __attribute__((noinline, cold)) void fail_parts(std::initializer_list<Part> parts) {
   throw Error(join_parts(parts));
 }
 

@@ -14,8 +14,9 @@
 namespace espalier::inline ESPALIER_ABI::detail {
 
 /// The one std::sort: numbers in the order of `before`, which `context` belongs to.
-[[gnu::noinline]] inline void sort_numbers(std::span<Index> numbers, const void* context,
-                                           bool (*before)(const void* context, Index a, Index b)) {
+template <class Lazy = void>
+[[gnu::noinline]] void sort_numbers(std::span<Index> numbers, const void* context,
+                                    bool (*before)(const void* context, Index a, Index b)) {
   std::sort(numbers.data(), numbers.data() + numbers.size(), [=](Index a, Index b) { return before(context, a, b); });
 }
 /// Rising.
@@ -36,7 +37,8 @@ PoolVector<Index> sorted_order(std::size_t size, const Before& before) {
 }
 
 /// For every key the position at which it appears first: keys[first[i]] == keys[i], and first[i] <= i.
-[[gnu::noinline]] inline std::vector<std::size_t> first_places(const std::vector<std::uint64_t>& keys) {
+template <class Lazy = void>
+[[gnu::noinline]] std::vector<std::size_t> first_places(const std::vector<std::uint64_t>& keys) {
   const auto key = [&](Index i) { return keys[static_cast<std::size_t>(i)]; };
   const PoolVector<Index> order = sorted_order(keys.size(), [&](Index a, Index b) { return key(a) < key(b); });
   std::vector<std::size_t> first(keys.size());
@@ -50,7 +52,8 @@ PoolVector<Index> sorted_order(std::size_t size, const Before& before) {
 inline std::uint64_t key_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
 
 /// The first name that repeats an earlier one; null when all differ.
-[[gnu::noinline]] inline const std::string* repeated(const std::vector<const std::string*>& names) {
+template <class Lazy = void>
+[[gnu::noinline]] const std::string* repeated(const std::vector<const std::string*>& names) {
   std::vector<std::uint64_t> keys;
   for (const std::string* name : names) keys.push_back(hash_name(*name));
   const std::vector<std::size_t> first = first_places(keys);
@@ -67,7 +70,8 @@ const std::string* repeated_name(const Items& items) {
 }
 
 /// Sorted, each number once.
-[[gnu::noinline]] inline void sort_unique(PoolVector<Index>& numbers) {
+template <class Lazy = void>
+[[gnu::noinline]] void sort_unique(PoolVector<Index>& numbers) {
   sort_numbers(numbers);
   numbers.shrink(std::unique(numbers.begin(), numbers.end()));
 }

@@ -75,14 +75,8 @@ class Shape {
   }
 
   /// `[32, 8]`; a scalar is `[]`.
-  std::string text() const {
-    std::string s = "[";
-    for (int i = 0; i < rank_; ++i) {
-      if (i) s += ", ";
-      s += std::to_string(sizes_[i]);
-    }
-    return s + "]";
-  }
+  template <class Lazy = void>
+  std::string text() const;
 
   /// Throws when the product of the sizes, those of 0 left out, overflows: then no part of the product does either.
   void check_size() const {
@@ -95,6 +89,16 @@ class Shape {
   Index sizes_[max_rank] = {};
   int rank_ = 0;
 };
+
+template <class Lazy>
+std::string Shape::text() const {
+  std::string s = "[";
+  for (int i = 0; i < rank_; ++i) {
+    if (i) s += ", ";
+    s += std::to_string(sizes_[i]);
+  }
+  return s + "]";
+}
 
 /// Whether a tensor of shape `from`, its axes matched from the last one on, repeats to `to`.
 inline bool repeats_to(const Shape& from, const Shape& to) {

@@ -8,8 +8,8 @@
 // absent. A shuffled epoch takes rows of each set by its share, p ~ rows^(1 / temperature): 1 is proportional, infinity gives all
 // alike (round-robin), what lies between lifts small tasks without drowning in their repetitions (Arivazhagan et al. 2019, arXiv
 // 1907.05019). It is as long as the task that needs most of it, so that no epoch ends with the smallest: every row comes at least
-// once, and over the epochs the rows of a set come equally often. The sets are spread evenly over the epoch, so that every batch has
-// its share of each.
+// once, and over the epochs the rows of a set come equally often. The sets are spread evenly over the epoch, so that every batch
+// has its share of each.
 // Included by name, as most programs have one data set.
 
 #include <cmath>

@@ -6,8 +6,8 @@
 //   write_csv("prices.csv", results);
 //
 // A header line, then the rows; lines end in LF. Numbers have the fewest digits that are read back as the same number, or
-// as many as are asked for, in every locale. A missing cell is an empty field; an empty text is quoted, so that it stays one. Text that reads as a number
-// ("007") is text in the file as well only for a reader that is told so: CsvOptions::text.
+// as many as are asked for, in every locale. A missing cell is an empty field; an empty text is quoted, so that it stays one.
+// Text that reads as a number ("007") is text in the file as well only for a reader that is told so: CsvOptions::text.
 
 #include <charconv>
 #include <cmath>

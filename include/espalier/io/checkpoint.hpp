@@ -297,7 +297,7 @@ FieldValues match(std::string_view op, const std::string& path, const Safetensor
       missing.push_back(join("missing ", field.name, ' ', type_text(field)));
   const std::vector<const StoredField*> by_name = sorted(fields, field_name_less);
   for (const TensorRecord& record : file.records()) {
-    const auto less = [](const StoredField* field, std::string_view name) { return field->name < name; };
+    const auto less = [](const StoredField* field, std::string_view name) { return field->name.compare(name) < 0; };
     const auto found = std::lower_bound(by_name.begin(), by_name.end(), std::string_view(record.name), less);
     if ((found == by_name.end() || (*found)->name != record.name) && (only.empty() || among(only, record.name)))
       extra.push_back("extra " + record.name);

@@ -88,7 +88,7 @@ class SafetensorsFile {
   /// The record called `name`, null when there is none.
   template <class Lazy = void>
   const TensorRecord* find(std::string_view name) const& {
-    const auto less = [](const TensorRecord* r, std::string_view wanted) { return r->name < wanted; };
+    const auto less = [](const TensorRecord* r, std::string_view wanted) { return r->name.compare(wanted) < 0; };
     const auto found = std::lower_bound(by_name_.begin(), by_name_.end(), name, less);
     return found != by_name_.end() && (*found)->name == name ? *found : nullptr;
   }

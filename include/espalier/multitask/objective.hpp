@@ -7,8 +7,8 @@
 //   objective.backward(losses);
 //   optimizer.step();
 //
-// A weighting (Sum, FixedWeights, UncertaintyWeighting, DWA, FAMO, ...) scales each task's whole gradient. An aggregator (UPGrad, ...)
-// sees the Gramian of the tasks' gradients in what they share, or these gradients themselves (GradDrop, ...), and joins those
+// A weighting (Sum, FixedWeights, UncertaintyWeighting, DWA, FAMO, ...) scales each task's whole gradient. An aggregator (UPGrad,
+// ...) sees the Gramian of the tasks' gradients in what they share, or these gradients themselves (GradDrop, ...), and joins those
 // alone; heads keep their own gradients. What is shared: parameters that the assemblies tag so, encoders, and untagged parameters
 // that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.

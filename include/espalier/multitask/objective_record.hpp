@@ -24,11 +24,11 @@ struct AggregationOptions {
 
 /// What the last backward did; multitask/diagnostics.hpp reads it.
 struct ObjectiveRecord {
-  std::vector<Index> active;     // the tasks present, in order
-  std::vector<double> weights;   // [active]: scaled losses, or shared gradients; with groups, their mean
-  std::vector<double> gramian;   // [active, active]; empty where none was needed
-  Certificate certificate;       // an aggregator's, with groups the worst; exact for weightings and kept weights
-  std::vector<double> group_weights;  // [groups, active], the rest last; empty without groups
+  std::vector<Index> active = {};         // the tasks present, in order
+  std::vector<double> weights = {};        // [active]: scaled losses, or shared gradients; with groups, their mean
+  std::vector<double> gramian = {};        // [active, active]; empty where none was needed
+  Certificate certificate = {};            // an aggregator's, with groups the worst; exact for weightings and kept weights
+  std::vector<double> group_weights = {};  // [groups, active], the rest last; empty without groups
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

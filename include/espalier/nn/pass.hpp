@@ -71,12 +71,8 @@ class Pass {
     if (!counter.buffer()->frozen) counters_.push_back(counter);
   }
 
-  void commit() {
-    apply(updates_float_);
-    apply(updates_double_);
-    for (Tensor<Index>& counter : counters_) ++counter.mutate()[0];
-    discard();
-  }
+  template <class Lazy = void>
+  void commit();
   void discard() {
     updates_float_.clear();
     updates_double_.clear();
@@ -116,5 +112,13 @@ class Pass {
   PoolVector<Update<double>> updates_double_;
   PoolVector<Tensor<Index>> counters_;
 };
+
+template <class Lazy>
+void Pass::commit() {
+  apply(updates_float_);
+  apply(updates_double_);
+  for (Tensor<Index>& counter : counters_) ++counter.mutate()[0];
+  discard();
+}
 
 }  // namespace espalier::inline ESPALIER_ABI

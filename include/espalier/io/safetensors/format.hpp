@@ -62,7 +62,7 @@ class Metadata {
   /// The text of a key; null when there is none.
   template <class Lazy = void>
   const std::string* find(std::string_view key) const {
-    const auto at = std::lower_bound(begin(), end(), key, [](const Entry& e, std::string_view k) { return e.key < k; });
+    const auto at = std::lower_bound(begin(), end(), key, [](const Entry& e, std::string_view k) { return e.key.compare(k) < 0; });
     return at != end() && at->key == key ? &at->value : nullptr;
   }
   /// Adds a text, or puts it in the place of the key's old one.

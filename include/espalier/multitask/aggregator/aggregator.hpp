@@ -7,8 +7,8 @@
 //
 // To add a method, write a struct of its own header: `name`, `claims` (what is true of it, tested over
 // tests/support/zoo.hpp by tests/support/claims.hpp), `weights`, and `fields` for whatever it learns or is set to.
-// upgrad.hpp is the one to imitate; a method that needs more than inner products is one of jacobian.hpp. A method certifies its result, works to relative thresholds only, and never falls
-// back to another one silently.
+// upgrad.hpp is the one to imitate; a method that needs more than inner products is one of jacobian.hpp. A method certifies
+// its result, works to relative thresholds only, and never falls back to another one silently.
 
 #include <algorithm>
 #include <cmath>
