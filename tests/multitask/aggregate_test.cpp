@@ -25,6 +25,20 @@ std::vector<Combiner> methods() {
           TrimmedMean{1}, MoCo{}, DBMTL{}};
 }
 
+/// Counts its calls, and fails when told to.
+struct Moody {
+  static constexpr std::string_view name = "moody";
+  static constexpr Claims claims{};
+  std::shared_ptr<int> calls = std::make_shared<int>(0);
+  std::shared_ptr<bool> fails = std::make_shared<bool>(false);
+  Certificate weights(GramianView, const StepInfo&, std::span<double> out) const {
+    ++*calls;
+    if (*fails) fail("moody: not now");
+    for (double& w : out) w = 1;
+    return {};
+  }
+};
+
 MultiTaskModel<double> make_model(bool packed = true, std::vector<std::string> names = {"a", "b", "c", "d"}) {
   Rng rng{1};
   MultiTaskOptions<double> options{.trunk = sequential(Linear<double>(6, 8, rng), Tanh{}, Linear<double>(8, 5, rng), Tanh{})};
@@ -240,6 +254,32 @@ TEST_CASE("a task that is always absent is no task, for every aggregator", "[fas
 }
 
 // ---- weights kept over steps ---------------------------------------------------------------------------------------------
+
+TEST_CASE("weights every k steps: a solution that failed is looked for again", "[fast]") {
+  auto model = make_model();
+  Moody method;
+  MultiObjective<double> objective(losses_for(four), method, {.every = 3});
+  const auto step = [&](std::uint64_t number) {
+    Pass pass{Rng{7}, number};
+    const auto outputs = model(input_of(number), pass);
+    objective.backward(objective(outputs, targets_of(outputs, number)));
+  };
+  step(0);
+  step(1);
+  step(2);
+  CHECK(*method.calls == 1);
+  *method.fails = true;
+  CHECK_THROWS_AS(step(3), Error);
+  CHECK_THROWS_AS(step(3), Error);
+  *method.fails = false;
+  step(3);
+  CHECK(*method.calls == 4);
+  step(4);
+  step(5);
+  CHECK(*method.calls == 4);
+  step(6);
+  CHECK(*method.calls == 5);
+}
 
 TEST_CASE("weights every k steps: kept in between, found anew for a task that comes back", "[fast]") {
   for (const bool packed : {true, false}) {

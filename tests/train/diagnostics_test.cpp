@@ -80,6 +80,11 @@ TEST_CASE("diagnostics of a record", "[fast]") {
   CHECK(unseen.norms.empty());
   CHECK(unseen.descent.empty());
   CHECK(std::isnan(unseen.conflict_rate));
+  // With groups the record holds the sum of their Gramians and the mean of their weights, which J d does not follow from.
+  const ObjectiveRecord grouped{.active = {0, 1}, .weights = {0.5, 0.5}, .gramian = {1, 0, 0, 1}, .certificate = {},
+                                .group_weights = {0, 1, 1, 0}};
+  CHECK(diagnostics(grouped).norms == std::vector<double>{1, 1});
+  CHECK(diagnostics(grouped).descent.empty());
 }
 
 TEST_CASE("a meter has means over the steps, each task over those it was in", "[fast]") {

@@ -97,6 +97,7 @@ class MultiObjective {
 
   void fields(auto&& visit) {
     visit("step", step_);
+    stopped_ = stopped_.clone();  // a copy of this objective keeps its own
     visit("stopped", stopped_);
     visit("combiner", combiner_);
     if (!group_combiners_.empty()) visit("groups", group_combiners_);

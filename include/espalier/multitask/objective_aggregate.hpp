@@ -59,13 +59,14 @@ void MultiObjective<T>::aggregate(const Losses<T>& losses, const StepInfo& info,
       find_group_weights(gradients, info, weights);
     }
   }
-  if (solve) keep(weights);
   if (groups > 1) record_.group_weights = weights;
   for (std::size_t i = 0; i < m; ++i) {
     record_.weights[i] = 0;
     for (std::size_t g = 0; g < groups; ++g) record_.weights[i] += weights[g * m + i] / static_cast<double>(groups);
   }
   gradients.combine(weights);
+  if (solve) keep(weights);  // not before: a step that throws is as if it had not been
+  since_ = ((solve ? 0 : since_) + 1) % options_.every;
 }
 
 template <Differentiable T>
@@ -104,7 +105,6 @@ bool MultiObjective<T>::take_kept(std::span<double> weights) {
     weights[i] = kept_weights_[i / m * losses_.size() + static_cast<std::size_t>(record_.active[i % m])];
     kept = !std::isnan(weights[i]);
   }
-  since_ = ((kept ? since_ : 0) + 1) % options_.every;
   return kept;
 }
 

@@ -293,8 +293,8 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
     parameters = std::max(parameters, s.options ? s.loss->parameters : 0);
   }
   LossHead head;  // settled twice: whether there are class weights must be known before anything is laid out
-  for (std::size_t k = 0; parameters > 0 && k < segments.size(); ++k) {
-    const LossSegment<T>& s = segments[k];
+  for (const LossSegment<T>& s : segments) {
+    if (!s.options) continue;
     detail::settle_loss_of(*s.loss, s.options, s.task, s.end - s.begin, head);
     weighted |= !head.class_weights.empty();
   }
@@ -307,7 +307,7 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
   }
   rule.segments.reserve(segments.size());
   const bool plain = count == 1 && segments[0].begin == 0 && covered == columns && !weighted && parameters == 0 &&
-                     !segments[0].loss->by_class() &&
+                     !segments[0].options && !segments[0].loss->by_class() && !segments[0].target->classes.defined() &&
                      segments[0].target->value.size() == block.size() && segments[0].target->value.rank() > 0 &&
                      segments[0].target->value.shape()[0] == batch && segments[0].target->value.defined();
   Tensor<T> targets;

@@ -49,10 +49,14 @@ struct Chart {
 
 /// The chart as an SVG file's text. Names that are too long for their place are cut. Throws Error when a series has not
 /// as many y, low and high as x, or a low above its high, and for a negative number of columns.
+template <class Lazy = void>
 std::string svg(const Chart& chart);
 
 /// The same into a file, by `replace_file`. Throws Error as `svg`, and FileError.
-inline void save_svg(const std::string& path, const Chart& chart) { replace_file(path, svg(chart)); }
+template <class Lazy = void>
+void save_svg(const std::string& path, const Chart& chart) {
+  replace_file(path, svg(chart));
+}
 
 namespace detail {
 
@@ -319,7 +323,7 @@ class ChartWriter {
 
 }  // namespace detail
 
-template <class Lazy = void>
+template <class Lazy>
 [[gnu::cold]] std::string svg(const Chart& chart) {
   if (chart.columns < 0) fail("svg: the chart has ", chart.columns, " columns; there must not be less than 0");
   return detail::ChartWriter<>(chart).text();

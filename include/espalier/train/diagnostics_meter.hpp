@@ -53,7 +53,7 @@ class DiagnosticsMeter {
       count(3 * task, d.weights[i]);
       if (d.norms.empty()) continue;
       count(3 * task + 1, d.norms[i]);
-      count(3 * task + 2, d.descent[i]);
+      if (!d.descent.empty()) count(3 * task + 2, d.descent[i]);
       for (std::size_t j = 0; j < i; ++j)
         count(pairs + task * (task - 1) / 2 + static_cast<std::size_t>(d.active[j]), d.cosines[i * m + j]);
     }

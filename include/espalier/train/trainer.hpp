@@ -34,8 +34,9 @@ class Trainer {
 
   /// Trains until all epochs are done, or early stopping or a callback ends it; returns `history()`. Goes on from where it
   /// was: after `resume`, after a callback's stop, or after an exception. Throws Error as model, objective and data do (a
-  /// loss that is not finite names its task; the step that met it has changed nothing; what is wrong with a sample is said of its
-  /// row in the data, from 0), when early stopping has had nothing to judge by, and when the run is over already.
+  /// loss that is not finite names its task; the step that met it has changed nothing, but for a loss that FAMO meets after its
+  /// step; what is wrong with a sample is said of its row in the data, from 0), when early stopping has had nothing to judge
+  /// by, and when the run is over already.
   template <DatasetFor<T> Train>
   const History& fit(const Train& train) {
     run(loader(train), nullptr);
