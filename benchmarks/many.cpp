@@ -116,8 +116,8 @@ void task_gradients(bench::Report& report, Index tasks, Index batch, bool at_rep
     UPGrad{}.weights({gramian, tasks}, {}, weights);
     Tensor<float> joined = Tensor<float>::zeros({batch, 1024});
     for (std::size_t k = 0; k < m; ++k) {
-      const pack<float> w(static_cast<float>(weights[k]));
-      kernels::map(size, joined.raw(), [&w](const auto& s, const auto& g) { return fma(w, g, s); },
+      const auto w = static_cast<float>(weights[k]);
+      kernels::map(size, joined.raw(), [w](const auto& s, const auto& g) __attribute__((always_inline)) { return fma(w, g, s); },
                    static_cast<const float*>(joined.raw()), given[k]);
     }
     Sweep<float> sweep({.retain = true});
@@ -150,12 +150,16 @@ void task_gradients(bench::Report& report, Index tasks, Index batch, bool at_rep
       Leaf<float>& leaf = *leaf_of(trunk.parameters[p]);
       Tensor<float> grad = leaf.grad_view();
       for (std::size_t i = 0; i < m; ++i) {
-        const pack<float> w(static_cast<float>(weights[i]));
+        const auto w = static_cast<float>(weights[i]);
         const float* from = stored[i][p].data();
-        if (i == 0) kernels::map(grad.size(), grad.raw(), [&w](const auto& g) { return w * g; }, from);
+        if (i == 0)
+          kernels::map(
+              grad.size(), grad.raw(), [w](const auto& g) __attribute__((always_inline)) { return w * g; }, from);
         else
-          kernels::map(grad.size(), grad.raw(), [&w](const auto& s, const auto& g) { return fma(w, g, s); },
-                       static_cast<const float*>(grad.raw()), from);
+          kernels::map(
+              grad.size(),
+              grad.raw(), [w](const auto& s, const auto& g) __attribute__((always_inline)) { return fma(w, g, s); },
+              static_cast<const float*>(grad.raw()), from);
       }
       leaf.fresh = false;
     }
