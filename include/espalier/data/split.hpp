@@ -57,6 +57,7 @@ struct Strata {
   Tensor<Index> classes;
   Tensor<bool> labelled;  // undefined: everywhere
 
+  template <class Lazy = void>
   RowLists rows(std::span<const double> fractions, Rng& rng) const {
     return stratified_rows(classes.values(), labelled.defined() ? labelled.values() : std::span<const bool>(),
                            fractions, rng);

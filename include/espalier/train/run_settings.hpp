@@ -23,6 +23,7 @@ struct RunSettings {
   }
   /// Throws FileError that says why the run in a file cannot go on with these: in place of the fields that the file would have
   /// too many or too few of, and of what would not be noticed at all.
+  template <class Lazy = void>
   [[gnu::cold]] void check(const std::string& path, const ResumeOptions& options) const {
     const Metadata there = read_metadata(path), here = metadata();
     std::string text;
