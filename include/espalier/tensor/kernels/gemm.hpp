@@ -222,8 +222,8 @@ void finish(Index m, Index n, T* c, Index ldc, const Epilogue<T>& epilogue) {
 }
 #endif
 
-/// Whether a product is one for narrow_product: from about ten steps along k for each column on, a sum of lanes costs less than
-/// the idle part of a vector.
+/// Whether a product is one for narrow_product: from about ten steps along k for each column on, a sum of lanes costs less
+/// than the idle part of a vector.
 template <class T>
 bool is_narrow(const GemmKernels<T>& kernels, Index n, Index k) {
   return kernels.dots && n <= kernels.width / 4 && k >= 10 * n;

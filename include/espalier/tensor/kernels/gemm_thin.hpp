@@ -1,6 +1,6 @@
 #pragma once
 // The product of one row with a transposed operand, as a layer's weight is for one sample: every number of the operand is
-// needed once, so that a copy in the order of reading would cost more than the product. Blocks are turned round in registers.
+// needed once, so that a copy in the order of reading costs more than the product. Blocks are turned round in registers.
 
 #include <algorithm>
 #include <utility>
@@ -96,7 +96,7 @@ struct Transposer {
 /// One row of c: the sums that a tile forms, in the tile's order along k, of an operand b whose rows have a stride of 1. The
 /// depth is at least a block's rows. Two chains of multiply-adds run side by side, to hide their latency.
 struct ThinProduct {
-  /// Not where columns are a multiple of 4 kB apart: their lines share one set of a first-level cache, too small for two blocks'.
+  /// Not where columns are a multiple of 4 kB apart: their lines share one set of a first-level cache.
   template <class T>
   static bool suits(Index rows, Index depth, const Strided<T>& b) {
     constexpr Index size = sizeof(T);
@@ -113,7 +113,8 @@ struct ThinProduct {
 
  private:
   template <int Blocks, int Bytes, class T>
-  ESPALIER_INLINE static void strip(Index columns, const T* a, const Strided<T>& b, T* c, const TileRun<T>& of, Index first) {
+  ESPALIER_INLINE static void strip(Index columns, const T* a, const Strided<T>& b, T* c, const TileRun<T>& of,
+                                    Index first) {
     using Block = Transposer<T, Bytes>;
     using Lanes = typename Block::Lanes;
     constexpr Index side = Block::columns;
