@@ -193,6 +193,8 @@ TEMPLATE_TEST_CASE("a row's bits do not depend on the rows around it", "[fast][g
   REQUIRE(rows_stand_alone<TestType>(60, 140, 400, false, true));
   REQUIRE(rows_stand_alone<TestType>(260, 300, 90, true, true));
   REQUIRE(rows_stand_alone<TestType>(260, 64, 800, false, false));
+  for (const Index k : {4, 5, 7, 8, 61, 520, 1024})  // one row of a layer's product goes a way of its own
+    for (const Index n : {3, 5, 16, 37}) REQUIRE(rows_stand_alone<TestType>(8, n, k, false, true));
 }
 
 TEMPLATE_TEST_CASE("bits depend neither on transposition nor on alignment nor on the place of c", "[fast][gemm]", float,

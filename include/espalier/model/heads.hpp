@@ -44,6 +44,9 @@ class Heads {
   Index size() const { return static_cast<Index>(heads_.size()); }
   const Shared<OutputLayout>& layout() const { return layout_; }
   AnyModule<T>& operator[](Index i) { return heads_[static_cast<std::size_t>(i)].value; }
+  /// Of the packed heads: [columns, in] and [columns]; undefined when none is.
+  const Tensor<T>& packed_weight() const { return weight_; }
+  const Tensor<T>& packed_bias() const { return bias_; }
 
   /// All heads on one tensor of features [batch, width].
   Outputs<T> operator()(const Tensor<T>& features, Pass* pass) const;

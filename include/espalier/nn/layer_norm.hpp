@@ -2,6 +2,7 @@
 // LayerNorm: every sample normalised over its own features.
 
 #include "espalier/nn/module.hpp"
+#include "espalier/ops/layer_norm.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -38,14 +39,10 @@ struct LayerNorm {
       fail("LayerNorm: x is ", x.shape(), "; it must be [..., ", sizes);
     }
     const Index n = normalized_shape.size();
-    const Tensor<T> rows = normalized_shape.rank() == 1 ? x : reshape(x, x.shape().part(0, lead) + Shape{n});
-    const Tensor<T> centred = rows - sum(rows, {-1}, {.keep_axes = true}) / static_cast<T>(n);
-    const Tensor<T> var = sum(square(centred), {-1}, {.keep_axes = true}) / static_cast<T>(n);
-    Tensor<T> y = centred * (1 / sqrt(var + static_cast<T>(options.eps)));
-    if (normalized_shape.rank() > 1) y = reshape(y, x.shape());
-    if (weight.defined()) y = y * weight;
-    if (bias.defined()) y = y + bias;
-    return y;
+    if (normalized_shape.rank() == 1) return layer_norm(x, weight, bias, options.eps);
+    const auto flat = [n](const Tensor<T>& t) { return t.defined() ? reshape(t, {n}) : t; };
+    const Tensor<T> rows = reshape(x, x.shape().part(0, lead) + Shape{n});
+    return reshape(layer_norm(rows, flat(weight), flat(bias), options.eps), x.shape());
   }
   void fields(auto&& visit) {
     if (weight.defined()) visit("weight", weight);

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "espalier/ops/columns.hpp"
+#include "espalier/ops/layer_norm.hpp"
 #include "espalier/ops/linalg.hpp"
 #include "espalier/ops/loss.hpp"
 
@@ -24,6 +25,6 @@ struct StructuredOpList {
 
 using StructuredOps = StructuredOpList<Reshape, ExpandTo, SumTo, AddSame, Where, MaxAlong, Softmax, LogSoftmax, LogSumExp,
                                        Transpose, Pad, Slice, Concat, Gather, ScatterAdd, TaskColumns, Matmul, LinearOp,
-                                       SegmentLosses>;
+                                       LayerNormOp, SegmentLosses>;
 
 }  // namespace espalier::inline ESPALIER_ABI

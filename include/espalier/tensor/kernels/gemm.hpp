@@ -65,6 +65,8 @@ struct Blocking {
     const Index parts = (total + limit - 1) / limit;
     return ((total + parts - 1) / parts + step - 1) / step * step;
   }
+  /// The slices of k: their length but for the last, shorter one.
+  static Index slice(Index k) { return std::max<Index>(1, part(k, depth, 4)); }
 };
 
 /// One task: a slice of k for few rows and columns of c. `a` is read as `run` says; `b_copy`, where there is one, holds
@@ -76,6 +78,10 @@ void gemm_task(const Product<T>& x, const T* a, const T* b_copy, TileRun<T>& run
   // Rows of b that are dense and fill whole vectors are read where they lie, unless so often that a copy's order pays.
   const bool in_place = !b_copy && x.b.column_stride == 1 && x.m <= 8 * kernels.tile_rows;
   const T* const bias = x.epilogue.bias;
+  if (!b_copy && ThinProduct::suits(x.m, x.k, x.b)) {
+    run.bias = bias;
+    return kernels.thin(x.n, a, &x.b, x.c, &run);
+  }
   Index j = 0;
   if (in_place && x.m <= kernels.wide_rows) {
     run.columns = kernels.wide_columns;
@@ -216,15 +222,20 @@ void finish(Index m, Index n, T* c, Index ldc, const Epilogue<T>& epilogue) {
 }
 #endif
 
+/// Whether a product is one for narrow_product: from about ten steps along k for each column on, a sum of lanes costs less
+/// than the idle part of a vector.
+template <class T>
+bool is_narrow(const GemmKernels<T>& kernels, Index n, Index k) {
+  return kernels.dots && n <= kernels.width / 4 && k >= 10 * n;
+}
+
 /// The engine that needs nothing but headers.
 template <class T>
 void gemm_default(const Product<T>& x) {
   if (x.m <= 0 || x.n <= 0) return;
-  // From about ten steps along k for each column on, a sum of lanes costs less than the idle part of a vector.
-  const GemmKernels<T>& kernels = gemm_kernels<T>();
-  if (kernels.dots && x.n <= kernels.width / 4 && x.k >= 10 * x.n) return narrow_product(x);
+  if (is_narrow(gemm_kernels<T>(), x.n, x.k)) return narrow_product(x);
   if (x.k <= Blocking::depth && x.m <= Blocking::pass && x.n <= Blocking::pass) return gemm_slice(x);
-  const Index depth = std::max<Index>(1, Blocking::part(x.k, Blocking::depth, 4));
+  const Index depth = Blocking::slice(x.k);
   for (Index i = 0; i < x.m; i += Blocking::pass)
     for (Index j = 0; j < x.n; j += Blocking::pass)
       for (Index p = 0; p < x.k || p == 0; p += depth) {

@@ -6,23 +6,9 @@
 #include <new>
 #include <utility>
 
-#include "espalier/tensor/kernels/gemm_micro.hpp"
+#include "espalier/tensor/kernels/gemm_thin.hpp"
 
 namespace espalier::inline ESPALIER_ABI::kernels {
-
-/// A matrix operand: element (i, j) is data[i * row_stride + j * column_stride]. Its transpose has the strides swapped.
-template <class T>
-struct Strided {
-  const T* data;
-  Index row_stride;
-  Index column_stride;
-
-  /// The part that begins at (i, j).
-  Strided from(Index i, Index j) const {
-    return {data + i * row_stride + j * column_stride, row_stride, column_stride};
-  }
-  Strided transposed() const { return {data, column_stride, row_stride}; }
-};
 
 namespace detail {
 
@@ -61,67 +47,6 @@ ESPALIER_INLINE T* scratch(Index count) {
   if (thread_scratch[Which].bytes < bytes) grow(thread_scratch[Which], bytes);
   return static_cast<T*>(thread_scratch[Which].data);
 }
-
-/// In each 16 bytes: the first (High: the second) halves of a and b, number by number in turn.
-template <bool High, class Vector>
-ESPALIER_INLINE void zip(const Vector& a, const Vector& b, Vector& out) {
-  constexpr int quarter = 16 / int(sizeof(a[0])), all = int(sizeof(Vector) / sizeof(a[0]));
-  [&]<int... Lane>(std::integer_sequence<int, Lane...>) __attribute__((always_inline)) {
-    out = __builtin_shufflevector(
-        a, b, (Lane / quarter * quarter + (High ? quarter / 2 : 0) + Lane % quarter / 2 + (Lane % 2 ? all : 0))...);
-  }
-  (std::make_integer_sequence<int, all>{});
-}
-
-/// How a block of a transposed operand is turned round: `columns` columns of `rows` numbers each, in registers. With
-/// 64-byte vectors, too, it is done in 32 bytes, for which today's cores have more than one port to shuffle on.
-template <class T, int Bytes>
-struct Transposer {
-  static constexpr int bytes = Bytes >= 32 ? 32 : 16;
-  static constexpr int rows = 16 / int(sizeof(T)), columns = bytes / int(sizeof(T));
-  using Lanes = pack<T, bytes>;
-  typedef typename Lanes::lane_int vector __attribute__((vector_size(bytes)));  // integer shuffles have more ports
-  typedef typename Lanes::lane_int unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
-
-  /// 16 bytes of one column, and the same of the one `rows` further: the columns come into order by loads, so that the
-  /// shuffles can stay within 16 bytes.
-  ESPALIER_INLINE static void load(const T* const* column, Index offset, vector& v) {
-    const auto& low = *reinterpret_cast<const unaligned*>(column[0] + offset);
-#if defined(__SSE2__)
-    if constexpr (bytes == 32) {  // by name, as compilers may load the second half apart
-      const auto& high = *reinterpret_cast<const unaligned*>(column[rows] + offset);
-      asm("{vmovups %1, %x0|vmovups %x0, %1}\n\t{vinsertf128 $1, %2, %t0, %t0|vinsertf128 %t0, %t0, %2, 1}"
-          : "=?x"(v)
-          : "m"(low), "m"(high));
-      return;
-    }
-#endif
-    __builtin_memcpy(&v, &low, 16);
-  }
-
-  /// dest[i * step + j] = column[j][offset + i].
-  ESPALIER_INLINE static void run(const T* const* column, Index offset, T* dest, Index step) {
-    vector in[std::size_t{rows}], out[std::size_t{rows}];
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) load(column + i, offset, in[i]);
-    if constexpr (rows == 2) {
-      zip<false>(in[0], in[1], out[0]);
-      zip<true>(in[0], in[1], out[1]);
-    } else {
-      vector even_low, even_high, odd_low, odd_high;
-      zip<false>(in[0], in[2], even_low);
-      zip<true>(in[0], in[2], even_high);
-      zip<false>(in[1], in[3], odd_low);
-      zip<true>(in[1], in[3], odd_high);
-      zip<false>(even_low, odd_low, out[0]);
-      zip<true>(even_low, odd_low, out[1]);
-      zip<false>(even_high, odd_high, out[2]);
-      zip<true>(even_high, odd_high, out[3]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) Lanes::from_bits(typename Lanes::integers(out[i])).store(dest + i * step);
-  }
-};
 
 /// dest[p * step + j] = b(p, j) for p < depth, j < columns; step is a whole number of vectors, and what lies behind the
 /// last column is defined, but any number of b or 0: it only meets sums that are not stored.
@@ -218,6 +143,7 @@ struct GemmKernels {
   Tiles one, two, wide;  // of panels of one, two and wide_columns / width vectors
   void (*pack_panel)(Index depth, Index columns, const Strided<T>* b, T* dest, Index step);
   void (*pack_rows)(Index rows, Index depth, const Strided<T>* a, T* dest, const TileRun<T>* layout);
+  void (*thin)(Index columns, const T* a, const Strided<T>* b, T* c, const TileRun<T>* run);
   void (*dots)(Index rows, Index k, const T* a, Index a_row, const T* b, T* sums);  // null for vectors of less than 4
 
   Index tile_columns() const { return 2 * width; }
@@ -237,6 +163,7 @@ constexpr GemmKernels<T> make_gemm_kernels() {
                       &tiles<Tile::wide_vectors, Tile::wide_rows, Bytes, T>,
                       entry<PackPanel, Bytes, Index, Index, const Strided<T>*, T*, Index>(),
                       entry<PackRows, Bytes, Index, Index, const Strided<T>*, T*, const TileRun<T>*>(),
+                      entry<ThinProduct, Bytes, Index, const T*, const Strided<T>*, T*, const TileRun<T>*>(),
                       nullptr};
   if constexpr (Tile::width >= 4) made.dots = entry<Dots, Bytes, Index, Index, const T*, Index, const T*, T*>();
   return made;
