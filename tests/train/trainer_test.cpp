@@ -448,6 +448,11 @@ TEST_CASE("a run does not go on under other options, and the message is about th
                     begin + "early stopping with restore_best is on there, off here, the monitor is validation/loss there, train/loss "
                             "here, " + other + "WarmUp{.epochs = 1, .then = PlateauSchedule{.gamma = 0.1, .patience = 10, .threshold "
                             "= 0.0001, .cooldown = 0, .floor = 0}, .start = 0} here" + end + way);
+  struct Mine {  // describes nothing: its type is all that is noticed
+    double factor(double, double) const { return 1; }
+  };
+  CHECK_THROWS_WITH(resume({.schedule = Mine{}, .early_stopping = {.patience = 5}}),
+                    begin + other + "Mine, which describes no options here" + end + way);
   // What may be another: the length, patience and min_delta; and the schedule, where that is asked for, with its state or without.
   CHECK(resume({.epochs = 3, .schedule = same, .early_stopping = {.patience = 1, .min_delta = 1e-9}}) == Approx(1e-4));
   CHECK(resume({.epochs = 3, .schedule = PlateauSchedule{}, .early_stopping = {.patience = 5}}, {.other_schedule = true}) == 0.01);
