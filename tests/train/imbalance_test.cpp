@@ -289,6 +289,36 @@ TEST_CASE("a stopped task is as if it were absent, but its loss is still told", 
   }
 }
 
+TEST_CASE("a stopped task whose loss is NaN does not touch the others", "[fast]") {
+  Rng rng{3};
+  for (const bool packed : {true, false}) {
+    std::vector<Named<AnyModule<double>>> heads{
+        {"a", Linear<double>(4, 1, rng)}, {"b", Linear<double>(4, 2, rng)}, {"c", Linear<double>(4, 1, rng)}, {"k", Linear<double>(4, 3, rng)}};
+    if (!packed)
+      for (auto& head : heads) head.value = sequential(head.value);
+    MultiTaskModel<double> model({.trunk = sequential(Linear<double>(2, 4, rng), Tanh{}), .heads = heads});
+    const Tensor<double> x = Tensor<double>::normal({6, 2}, rng), y = Tensor<double>::normal({6, 1}, rng);
+    const Target<double> labels(Tensor<Index>({6}, {0, 1, 2, 0, 1, 2}));
+    for (const Combiner& combiner : {Combiner(Sum{}), Combiner(UPGrad{}), Combiner(GradDrop{})}) {
+      MultiObjective<double> objective({{"a", MSE{}}, {"b", MSE{}}, {"c", MSE{}}, {"k", CrossEntropy{}}}, combiner);
+      const auto gradients = [&](const Target<double>& b) {
+        clear_gradients(model);
+        Pass pass{rng};
+        objective.backward(objective(model(x, pass), {{"a", y}, {"b", b}, {"c", y * 2}, {"k", labels}}));
+        return gradients_of(model);
+      };
+      MultiObjective<double> masked = objective;
+      const Tensor<double> broken = Tensor<double>::full({6, 2}, NAN);
+      INFO(combiner.name() << (packed ? " packed" : ""));
+      const Values expected = gradients({broken, Tensor<double>::zeros({6})});
+      CHECK_THROWS_WITH(gradients(broken), Catch::Contains("the loss of task 'b' is nan"));
+      objective = masked;
+      objective.stop("b");
+      CHECK(same_bits(gradients(broken), expected));
+    }
+  }
+}
+
 TEST_CASE("tasks stop one by one, each by its own patience, and the run with the last", "[fast]") {
   MultiObjective<float> objective({{"a", MSE{}}, {"b", MSE{}}, {"c", MSE{}}});
   TaskStopping stopping(objective, {.patience = 2, .tasks = {"a", "b"}});

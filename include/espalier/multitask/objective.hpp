@@ -53,7 +53,7 @@ class MultiObjective {
   std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
   /// A task that has learned enough: its loss is still computed, but takes no part in `backward`, as if the task were absent, so
-  /// that neither its head nor what is shared moves for it. Among the fields. Throws Error for an unknown task.
+  /// that neither its head nor what is shared moves for it; it may even be NaN. Among the fields. Throws Error for an unknown task.
   void stop(std::string_view task, bool stopped = true);
   bool stopped(Index task) const { return stopped_.data()[task]; }
 
@@ -83,7 +83,7 @@ class MultiObjective {
   ///   objective.after_step([&] { return objective(model(batch.inputs), batch.targets); });
   ///
   /// To be exact where there is dropout or batch normalisation, evaluate in a Pass of the same step, within NoGrad, and
-  /// discard the Pass. Throws Error when a loss is missing or not finite.
+  /// discard the Pass. Throws Error when a loss is missing or not finite; the step has been taken then, and the method is as it was.
   template <class Evaluate>
     requires std::is_invocable_r_v<Losses<T>, Evaluate>
   void after_step(Evaluate&& evaluate) {
@@ -243,7 +243,7 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   record_.active.clear();
   bool any = false;
   for (Index k = 0; k < size(); ++k) {
-    if (!std::isfinite(losses.value(k)))
+    if (!std::isfinite(losses.value(k)) && !stopped_.data()[k])
       fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
            "; nothing was updated. Look at the inputs, the labels and the learning rate");
     any |= takes_part(losses, k);
