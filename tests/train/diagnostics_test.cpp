@@ -174,6 +174,35 @@ TEST_CASE("the second look of FAMO leaves no trace in batch statistics and sees 
   });
 }
 
+TEST_CASE("a step after which FAMO meets a loss that is not finite is taken, counted and told of", "[fast]") {
+  // The second evaluation of the third step sees a NaN: the run goes on with the fourth batch, as one that learned nothing there.
+  const Dataset<float> train = data(100);
+  const auto run = [&](Index broken, Index fits) {
+    Setup setup((Combiner(FAMO{})));
+    Index calls = 0, steps = 0;
+    const auto spoilt = [&](const Tensor<float>& y, const Target<float>& t) {
+      return ++calls == broken ? Tensor<float>::full({}, NAN) : mse(y, t.value);
+    };
+    setup.objective = MultiObjective<float>({{"sum", spoilt}, {"difference", MSE{}}}, FAMO{});
+    Trainer trainer{setup.model, setup.objective, setup.optimizer,
+                    {.epochs = 1, .batch = 20, .progress = quiet, .callbacks = {[&](const StepEvent&) { ++steps; }}}};
+    std::vector<float> at_error;
+    for (Index i = 1; i < fits; ++i) {
+      CHECK_THROWS_WITH(trainer.fit(train), "objective: after the step the loss of task 'sum' is nan; look at the learning rate; the "
+                                            "step has been taken, but famo has learned nothing from it");
+      at_error = weights(setup);
+    }
+    trainer.fit(train);
+    CHECK(steps == 5 - (fits - 1));  // the step's callbacks were not called
+    CHECK(calls == 10);              // every batch was seen once, before and after its step
+    if (broken < calls) CHECK(weights(setup) != at_error);
+    return weights(setup);
+  };
+  const std::vector<float> whole = run(-1, 1);
+  CHECK(run(10, 2) == whole);  // nothing follows the last step, so nothing it might have learned counts
+  CHECK(run(6, 2) != whole);
+}
+
 TEST_CASE("diagnosed runs resume in the middle of an epoch", "[fast]") {
   const Scratch scratch;
   const Dataset<float> train = data(60);

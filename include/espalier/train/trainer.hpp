@@ -35,8 +35,8 @@ class Trainer {
   /// Trains until all epochs are done, or early stopping or a callback ends it; returns `history()`. Goes on from where it
   /// was: after `resume`, after a callback's stop, or after an exception. Throws Error as model, objective and data do (a
   /// loss that is not finite names its task; the step that met it has changed nothing, but for a loss that FAMO meets after its
-  /// step; what is wrong with a sample is said of its row in the data, from 0), when early stopping has had nothing to judge
-  /// by, and when the run is over already.
+  /// step: that step counts as taken, and the message says so; what is wrong with a sample is said of its row in the data, from
+  /// 0), when early stopping has had nothing to judge by, and when the run is over already.
   template <DatasetFor<T> Train>
   const History& fit(const Train& train) {
     run(loader(train), nullptr);
@@ -322,6 +322,7 @@ class Trainer {
       shown_[task].value = losses_.mean(task);
     }
     meter_.add(objective_->record());
+    learn(batch, train.step());
     show_diagnostics();
     const Index position = (row_ - 1) / train.options().batch;
     progress.step(epoch_, position, batch.size(), shown_);
@@ -338,6 +339,16 @@ class Trainer {
       if (options_.clip_norm < std::numeric_limits<double>::infinity())
         clip_grad_norm(optimizer_.parameters(), options_.clip_norm);
       optimizer_.step();
+      return losses;
+    } catch (...) {
+      optimizer_.zero_grad();  // what had arrived would count in the next step
+      objective_->abandon_step();
+      throw;
+    }
+  }
+  /// What the method learns from a step that is done, and counted: when this throws, the run goes on with the next batch.
+  void learn(const Batch<T>& batch, std::uint64_t number) {
+    try {
       objective_->after_step([&] {  // the same dropout, the same batch statistics, and no trace of either
         const NoGrad no_grad;
         Pass again(rng_, number);
@@ -345,11 +356,8 @@ class Trainer {
         again.discard();
         return after;
       });
-      return losses;
-    } catch (...) {
-      optimizer_.zero_grad();  // what had arrived would count in the next step
-      objective_->abandon_step();
-      throw;
+    } catch (const Error& e) {
+      fail(e.what(), "; the step has been taken, but ", objective_->method_name(), " has learned nothing from it");
     }
   }
 
