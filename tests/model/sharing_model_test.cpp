@@ -281,6 +281,99 @@ TEST_CASE("every architecture trains, with the penalty of its gates as one more 
   }
 }
 
+TEST_CASE("a task added later changes no bit of the others, and has what it needs for itself", "[fast]") {
+  const std::string path = "sharing_model_test.safetensors";
+  for (const Architecture& a : zoo) {
+    INFO(a.name);
+    Model model = make(a);
+    const Tensor<double> x = draw({6, 4}, 5);
+    Adam<double> optimizer{parameters<double>(model), {.lr = 1e-2}};
+    auto two = objective_of(UPGrad{});
+    two.backward(two(recorded(model, x), targets_of(6)));
+    optimizer.step();
+    const Outputs<double> before = model(x), trained = recorded(model, x);
+    const std::string names = parameters<double>(model).names();
+    Rng rng{8};
+    const auto add = [](Model& m, Rng& r) { m.add_task("c", Dense(3, 1, r), r); };
+    if (a.name.starts_with("cross_stitch")) {
+      CHECK_THROWS_WITH(add(model, rng), "CrossStitch: task 'c' cannot be added, as every task's mixture has a number for every tower; "
+                                         "make a new model of all tasks, and load the towers' weights into it");
+      CHECK(same_bits(model(x)["a"], before["a"]));
+      CHECK(parameters<double>(model).names() == names);
+      continue;
+    }
+    add(model, rng);
+    REQUIRE(model(x).find("c") == 2);
+    for (const std::string& task : tasks) {
+      CHECK(same_bits(model(x)[task], before[task]));
+      CHECK(same_bits(recorded(model, x)[task], trained[task]));
+    }
+    // Owners are right: nobody else reaches what is the new task's, and it reaches nothing of theirs.
+    const Targets<double> targets{{"a", draw({6, 1}, 11)}, {"b", draw({6, 2}, 12)}, {"c", draw({6, 1}, 13)}};
+    MultiObjective<double> three({{"a", MSE{}}, {"b", MSE{}}, {"c", MSE{}}}, UPGrad{});
+    const Losses<double> losses = three(recorded(model, x), targets);
+    const Values all = tensors_of(model);
+    const std::vector<Values> rows = explicit_gradients(losses, all);
+    for (std::size_t p = 0; p < all.size(); ++p) {
+      const std::string owner = leaf_of(all[p])->owner.text();
+      INFO(parameters<double>(model).at(static_cast<Index>(p)).name << ": " << owner);
+      if (owner == "task c") CHECK((zero(rows[0][p]) && zero(rows[1][p])));
+      else if (owner != "shared") CHECK(zero(rows[2][p]));
+    }
+    // It trains with the optimizer it had, and goes into a file and back.
+    optimizer.add(parameters<double>(model));
+    three.backward(losses);
+    optimizer.step();
+    CHECK_FALSE(same_bits(model(x)["a"], before["a"]));
+    save_weights(path, model);
+    Model other = make(a, 2);
+    Rng seed{9};
+    add(other, seed);
+    load_weights(path, other);
+    for (const char* task : {"a", "b", "c"}) CHECK(same_bits(other(x)[task], model(x)[task]));
+    CHECK(same_bits(clone(model)(x)["c"], model(x)["c"]));
+    CHECK_THROWS_WITH(add(model, rng), Catch::Contains(": task 'c' appears twice; names must differ"));
+  }
+  std::filesystem::remove(path);
+}
+
+TEST_CASE("an added task brings experts or a gate where there is a use for them", "[fast]") {
+  Rng rng{1};
+  const Tensor<double> x = draw({6, 4}, 5);
+  const auto find = [](const char* name) { return *std::ranges::find(zoo, name, &Architecture::name); };
+  Model ple = make(find("ple")), cgc = make(find("cgc")), mmoe = make(find("mmoe")), omoe = make(find("omoe")), film = make(find("film"));
+  const Tensor<double> before = ple(x)["a"];
+  const auto count = [](Model& model, std::string_view part) {
+    const auto all = parameters<double>(model);
+    return std::ranges::count_if(all, [&](const auto& p) { return p.name.find(part) != std::string::npos; });
+  };
+  ple.add_task("c", Dense(3, 1, rng), rng, {.experts = repeat<double>(2, stage(rng, 3))});
+  CHECK(same_bits(ple(x)["a"], before));
+  CHECK(count(ple, "own.c.") == 4);  // weights and biases, at the last level alone
+  CHECK(count(ple, "gates.c") == 3);
+  cgc.add_task("c", Dense(3, 1, rng), rng, {.experts = repeat<double>(1, stage(rng))});
+  CHECK(count(cgc, "own.c.") == 2);
+  const DSelectK<double> gate(4, 3, rng);
+  mmoe.add_task("c", Dense(3, 1, rng), rng, {.gate = gate});
+  CHECK(count(mmoe, "gates.c.select") == 1);
+  omoe.add_task("c", Dense(3, 1, rng), rng);
+  CHECK(count(omoe, "gate") == 1);
+
+  const auto experts = [&] { return AddedTask<double>{.experts = repeat<double>(1, stage(rng))}; };
+  CHECK_THROWS_WITH(mmoe.add_task("d", Dense(3, 1, rng), rng, experts()),
+                    "MMoE: task 'd' brings experts of its own, for which there is no use here; leave them out");
+  CHECK_THROWS_WITH(omoe.add_task("d", Dense(3, 1, rng), rng, {.gate = DSelectK<double>(4, 3, rng)}),
+                    "MMoE: task 'd' brings a gate, for which there is no use here; leave it out");
+  CHECK_THROWS_WITH(ple.add_task("d", Dense(3, 1, rng), rng, {.gate = DSelectK<double>(4, 3, rng)}),
+                    "CGC: task 'd' brings a gate, for which there is no use here; leave it out");
+  CHECK_THROWS_WITH(film.add_task("d", Dense(3, 1, rng), rng, experts()),
+                    "FiLM: task 'd' brings experts of its own, for which there is no use here; leave them out");
+  CHECK_THROWS_WITH(film.add_task("d", {}, rng), "SharingModel: the head of task 'd' is empty");
+  CHECK_THROWS_WITH(mmoe.add_task("d", Dense(3, 1, rng), rng, {.gate = gate}),
+                    "model: the gate of task 'd' has a parameter, select.weight, of task c; a gate that comes later needs its own");
+  for (Model* model : {&ple, &cgc, &mmoe, &omoe, &film}) CHECK((*model)(x).find("d") < 0);
+}
+
 TEST_CASE("gates show what they use, and a decided DSelectK uses at most k experts", "[fast]") {
   Rng rng{1};
   DSelectK<double> gate(4, 5, rng, {.k = 2});

@@ -69,6 +69,12 @@ class SharingModel {
   }
   Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return run(inputs, &pass); }
   AnySharing<T>& sharing() { return sharing_; }
+  /// One more task on the trained model: a head and, of the architecture, what a task has there for itself, drawn from `rng` or
+  /// brought along (`added`). The outputs of the others stay as they are, bit for bit. Give the optimizer the new parameters
+  /// (`optimizer.add(parameters(model))`) and make an objective of all tasks. Throws Error, and changes nothing, where the
+  /// architecture cannot (CrossStitch), for an empty head, a name that is taken, what the architecture has no use for, and a
+  /// parameter that is somebody's already.
+  void add_task(std::string name, AnyModule<T> head, Rng& rng, AddedTask<T> added = {});
   void fields(auto&& visit) {
     visit("sharing", sharing_);
     for (detail::ModelPart<T>& head : heads_) visit("heads." + head.name, head);
@@ -140,6 +146,26 @@ class SharingModel {
   Shared<OutputLayout> layout_;
   std::string penalty_;
 };
+
+template <Differentiable T>
+void SharingModel<T>::add_task(std::string name, AnyModule<T> head, Rng& rng, AddedTask<T> added) {
+  if (!head) fail("SharingModel: the head of task '", name, "' is empty");
+  detail::check_new(name, "head", head);
+  for (AnyModule<T>& expert : added.experts) detail::check_new(name, "expert", expert);
+  detail::check_new(name, "gate", added.gate);
+  AnySharing<T> sharing = sharing_;  // of the same parameters: a task that cannot be added leaves ours alone
+  sharing.add_task(name, added, rng);
+  sharing_ = std::move(sharing);
+  sharing_.own();
+  set_owner<T>(head, {Owner::Kind::task, name});
+  OutputLayout layout = *layout_;
+  const auto at = static_cast<std::ptrdiff_t>(heads_.size());  // the predictions come in the order of the heads
+  layout.names.insert(layout.names.begin() + at, name);
+  layout.places.insert(layout.places.begin() + at, {.separate = static_cast<Index>(at)});
+  for (std::size_t i = heads_.size() + 1; i < layout.places.size(); ++i) layout.places[i].separate = static_cast<Index>(i);
+  layout_ = Shared<OutputLayout>(std::move(layout));
+  heads_.emplace_back(std::move(name), std::move(head));
+}
 SharingModel(SharingOptions<float>)->SharingModel<float>;
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -26,7 +26,7 @@ class MMoE {
 
   /// `in` is the width of x, for the gates. Throws Error for no task, no expert, or another number of gates.
   MMoE(Index in, MMoEOptions<T> options, Rng& rng)
-      : tasks_(std::move(options.tasks)), experts_(detail::numbered(name, "experts.", options.experts)) {
+      : in_(in), tasks_(std::move(options.tasks)), experts_(detail::numbered(name, "experts.", options.experts)) {
     detail::check_tasks(name, tasks_);
     if (experts_.empty()) fail(name, ": no expert is given; it needs at least one");
     const std::size_t given = options.gates.size();
@@ -72,6 +72,13 @@ class MMoE {
     return all.empty() ? Tensor<T>() : concat(std::span<const Tensor<T>>(all.data(), all.size()), 1);
   }
 
+  /// The new task has a gate of its own over the experts there are; where one gate serves all, that one.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {
+    const bool one_for_all = gates_.size() < tasks_.size();
+    tasks_ = detail::with_task(name, tasks_, task, added, false, !one_for_all);
+    if (one_for_all) return;
+    gates_.emplace_back("gates." + task, added.gate ? added.gate : AnyModule<T>(detail::SoftmaxGate<T>(in_, experts(), rng)));
+  }
   void own() {
     for (detail::ModelPart<T>& expert : experts_) set_owner<T>(expert, {Owner::Kind::shared, ""});
     for (std::size_t t = 0; t < gates_.size(); ++t)
@@ -84,6 +91,7 @@ class MMoE {
   }
 
  private:
+  Index in_;
   std::vector<std::string> tasks_;
   std::vector<detail::ModelPart<T>> experts_, gates_;
 };

@@ -8,14 +8,22 @@
 //   void own();                                                               // tags the parameters with their owners
 //   void fields(auto&& visit);
 //
-// and, where it has one, `Tensor<T> penalty(x, pass)`, [batch, n]. SharingModel (model/sharing_model.hpp) puts heads on any of
-// them. Every part runs under its own name, so that adding a task or an expert shifts nobody's random numbers.
+// and, where it has one, `Tensor<T> penalty(x, pass)`, [batch, n]; where it can take on one more task without a change for the
+// others, `void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng)`. SharingModel (model/sharing_model.hpp)
+// puts heads on any of them. Every part runs under its own name, so that adding a task or an expert shifts nobody's random numbers.
 // Included by name, as models with a trunk for all do without.
 
 #include "espalier/nn/sequential.hpp"
 #include "espalier/ops/functions.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
+
+/// What a task that comes later brings along besides its head, for the architectures that have a use for it.
+template <Differentiable T = float>
+struct AddedTask {
+  std::vector<AnyModule<T>> experts = {};  // of its own: CGC, and the last level of PLE
+  AnyModule<T> gate = {};                  // MMoE, where every task has one; empty: softmax(W x)
+};
 
 namespace detail {
 
@@ -41,6 +49,19 @@ inline void check_tasks(std::string_view who, const std::vector<std::string>& ta
   for (std::size_t i = 0; i < tasks.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (tasks[i] == tasks[j]) fail(who, ": task '", tasks[i], "' appears twice; names must differ");
+}
+
+/// The tasks and one more. Throws Error when it is there already, and when it brings along what there is no use for.
+template <class T>
+std::vector<std::string> with_task(std::string_view who, std::vector<std::string> tasks, const std::string& task,
+                                   const AddedTask<T>& added, bool takes_experts, bool takes_gate) {
+  if (!takes_experts && !added.experts.empty())
+    fail(who, ": task '", task, "' brings experts of its own, for which there is no use here; leave them out");
+  if (!takes_gate && added.gate)
+    fail(who, ": task '", task, "' brings a gate, for which there is no use here; leave it out");
+  tasks.push_back(task);
+  check_tasks(who, tasks);
+  return tasks;
 }
 
 /// Modules under the names `prefix`0, `prefix`1, ... Throws Error for an empty one.
@@ -125,6 +146,8 @@ class AnySharing {
   /// [batch, n]; undefined where it has none.
   Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
   void own() { held_->own(); }
+  /// One more task, the last one; what the others get stays as it is, bit for bit. Throws Error where that cannot be.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) { held_->add_task(task, added, rng); }
   /// It as an S, or null when it is another.
   template <class S>
   S* as() {
@@ -145,6 +168,7 @@ class AnySharing {
     virtual PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const = 0;
     virtual Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const = 0;
     virtual void own() = 0;
+    virtual void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) = 0;
     virtual const void* type() const = 0;
     virtual void fields(Visitor& visit) = 0;
     virtual Base* copy() const = 0;
@@ -163,6 +187,10 @@ class AnySharing {
         return {};
     }
     void own() override { sharing.own(); }
+    void add_task(const std::string& task, [[maybe_unused]] const AddedTask<T>& added, [[maybe_unused]] Rng& rng) override {
+      if constexpr (requires { sharing.add_task(task, added, rng); }) sharing.add_task(task, added, rng);
+      else fail(S::name, ": task '", task, "' cannot be added, as it has no add_task; make a new model of all tasks");
+    }
     const void* type() const override { return &type_tag<S>; }
     void fields(Visitor& visit) override { walk(sharing, visit); }
     Base* copy() const override { return new Held(sharing); }
