@@ -6,9 +6,13 @@
 
 #include "espalier/autograd/gradcheck.hpp"
 #include "espalier/io/checkpoint.hpp"
+#include "espalier/model/multi_modal_model.hpp"
 #include "espalier/model/summary.hpp"
+#include "espalier/multimodal/fusion/concat.hpp"
+#include "espalier/multimodal/fusion/gated.hpp"
 #include "espalier/nn/coral.hpp"
 #include "espalier/nn/dropout.hpp"
+#include "espalier/nn/identity.hpp"
 #include "espalier/optim/adam.hpp"
 #include "espalier/train/trainer.hpp"
 #include "support/catch.hpp"
@@ -281,6 +285,111 @@ TEST_CASE("every architecture trains, with the penalty of its gates as one more 
   }
 }
 
+namespace {
+
+struct Fused {
+  Model model;
+  MultiModalModel<double> front;  // the same encoders and fusion, and nothing behind them
+  Model bare;                     // the same sharing and heads, and nothing in front
+};
+Fused make_fused(const Architecture& a, bool gated = true, double dropout = 0) {
+  Rng rng{4};
+  const std::vector<Named<AnyModule<double>>> encoders{{"left", sequential(Dense(2, 4, rng), Tanh{})}, {"right", Dense(3, 4, rng)}};
+  const auto fusion = gated ? AnyFusion<double>(GatedFusion<double>(4, rng)) : AnyFusion<double>(ConcatFusion<double>{2, 2});
+  std::vector<Named<AnyModule<double>>> narrow{{"left", Dense(2, 2, rng)}, {"right", Dense(3, 2, rng)}};
+  const auto& used = gated ? encoders : narrow;
+  const AnySharing<double> sharing = a.make(rng);
+  const std::vector<Named<AnyModule<double>>> heads{{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}};
+  MultiModalModel<double> front({.encoders = used, .fusion = fusion, .heads = {{"f", Identity{}}}});
+  Model bare({.sharing = sharing, .heads = heads});
+  return {Model({.encoders = used, .fusion = fusion, .sharing = sharing, .heads = heads, .modality_dropout = dropout}), front, bare};
+}
+/// Every third row lacks the left, every fourth the right one, row 0 both; what is behind that is NaN.
+Inputs<double> with_holes(Index rows, bool holes = true) {
+  Tensor<double> left = draw({rows, 2}, 21), right = draw({rows, 3}, 22);
+  Tensor<bool> has_left = Tensor<bool>::ones({rows}), has_right = Tensor<bool>::ones({rows});
+  for (Index i = 0; i < rows && holes; ++i) {
+    has_left.raw()[i] = i % 3 != 0;
+    has_right.raw()[i] = i % 4 != 0;
+    if (i % 3 == 0) left.raw()[2 * i] = left.raw()[2 * i + 1] = NAN;
+    if (i % 4 == 0) right.raw()[3 * i] = NAN;
+  }
+  return {{"left", {left, has_left}}, {"right", {right, has_right}}};
+}
+
+}  // namespace
+
+TEST_CASE("encoders and a fusion in front of any architecture, with modalities missing", "[fast]") {
+  for (const Architecture& a : zoo)
+    for (const bool gated : {true, false}) {
+      INFO(a.name << (gated ? " gated" : " concatenated"));
+      Fused fused = make_fused(a, gated);
+      const Inputs<double> inputs = with_holes(13);
+      const Outputs<double> y = fused.model(inputs);
+      const Tensor<double> features = fused.front(inputs)["f"];
+      for (const std::string& task : tasks) CHECK(same_bits(y[task], fused.bare(features)[task]));
+      for (Index i = 0; i < 13; ++i) {  // alone, with what it lacks left out
+        Inputs<double> row;
+        for (const auto& [name, input] : inputs)
+          if (input.present(i) || i % 12 == 0) row.add(name, Input<double>(slice(input.values, 0, i, i + 1), slice(input.present, 0, i, i + 1)));
+        CHECK(same_bits(fused.model(row)["b"], slice(y["b"], 0, i, i + 1)));
+      }
+      // The gradient joins as UPGrad joins the explicit ones; encoders and fusion are among what is shared.
+      Model& model = fused.model;
+      auto objective = objective_of(UPGrad{});
+      Pass pass{Rng{3}};
+      const Losses<double> losses = objective(model(inputs, pass), targets_of(13));
+      pass.discard();
+      const Values all = tensors_of(model);
+      std::vector<bool> shared;
+      for (const auto& p : all) shared.push_back(leaf_of(p)->owner.kind != Owner::Kind::task);
+      const Values expected = upgrad_reference(losses, all, shared);
+      objective.backward(losses);
+      CHECK(gradient_error(model, expected) < 1e-10);
+      CHECK(leaf_of(all[0])->owner.text() == "modality left");
+      CHECK(leaf_of(parameters<double>(model)[gated ? "fusion.gate.weight" : "fusion.missing.0"])->owner.text() == "shared");
+      const auto names = parameters<double>(model).names();
+      CHECK(names.starts_with("encoders.left."));
+      CHECK(names.find("sharing.") != std::string::npos);
+    }
+}
+
+TEST_CASE("a fused SharingModel trains, hides modalities, takes on a task, and goes into a file and back", "[fast]") {
+  const std::string path = "sharing_model_test.safetensors";
+  const auto find = [](const char* name) { return *std::ranges::find(zoo, name, &Architecture::name); };
+  for (const char* name : {"mmoe", "ple", "film"}) {
+    INFO(name);
+    Fused fused = make_fused(find(name), true, 0.3);
+    Model& model = fused.model;
+    const Inputs<double> inputs = with_holes(64);
+    Dataset<double> data(inputs, {{"a", draw({64, 1}, 5)}, {"b", draw({64, 2}, 6)}});
+    for (Index i = 0; i < 64; ++i)
+      if (i % 3 != 0) data.targets.find("a")->value.mutate()[static_cast<std::size_t>(i)] = std::tanh(inputs["left"].values(i, 0));
+    MultiObjective<double> objective = objective_of(UPGrad{});
+    const double before = evaluate(model, objective, data)("a", "loss");
+    Adam<double> optimizer{parameters<double>(model), {.lr = 2e-2}};
+    Trainer trainer{model, objective, optimizer, {.epochs = 40, .progress = {.mode = Progress::quiet}}};
+    trainer.fit(data);
+    CHECK(evaluate(model, objective, data)("a", "loss") < 0.7 * before);
+    const Outputs<double> trained = model(inputs);
+    Rng rng{7};
+    model.add_task("c", Dense(3, 1, rng), rng);
+    CHECK(same_bits(model(inputs)["a"], trained["a"]));
+    save_weights(path, model);
+    Fused other = make_fused(find(name));
+    other.model.add_task("c", Dense(3, 1, rng), rng);
+    load_weights(path, other.model);
+    CHECK(same_bits(other.model(inputs)["c"], model(inputs)["c"]));
+    CHECK(same_bits(clone(model)(inputs)["b"], trained["b"]));
+    const Outputs<double> y = [&] {
+      Pass pass{Rng{3}};
+      return model(with_holes(64, false), pass);
+    }();
+    CHECK_FALSE(same_bits(y["b"], model(with_holes(64, false))["b"]));  // in training some of the modalities are hidden
+  }
+  std::filesystem::remove(path);
+}
+
 TEST_CASE("a task added later changes no bit of the others, and has what it needs for itself", "[fast]") {
   const std::string path = "sharing_model_test.safetensors";
   for (const Architecture& a : zoo) {
@@ -481,6 +590,14 @@ TEST_CASE("what does not fit together is refused", "[fast]") {
                     "SharingModel: penalty is 'b', which is a task's name; names must differ");
   CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = "p"})(draw({5, 4}, 1)),
                     "SharingModel: penalty is 'p', but MMoE has none here; leave it out");
+  const std::vector<Named<AnyModule<double>>> encoders{{"left", Dense(2, 4, rng)}};
+  CHECK_THROWS_WITH(Model({.encoders = encoders, .sharing = mmoe(tasks), .heads = heads()}),
+                    "SharingModel: no fusion given; use ConcatFusion or GatedFusion");
+  CHECK_THROWS_WITH(Model({.fusion = GatedFusion<double>(4, rng), .sharing = mmoe(tasks), .heads = heads()}),
+                    "SharingModel: there are no encoders for the fusion and modality_dropout to work on; give some, or leave these out");
+  const Model fused({.encoders = encoders, .fusion = GatedFusion<double>(4, rng), .sharing = mmoe(tasks), .heads = heads()});
+  CHECK_THROWS_WITH(fused(draw({5, 2}, 1)), "SharingModel: it has encoders; give it inputs by the names of left");
+  CHECK_THROWS_WITH(fused({{"a", draw({5, 2}, 1)}}), "SharingModel: unknown modality 'a'; known: left");
   const Model model({.sharing = mmoe(tasks), .heads = heads()});
   CHECK_THROWS_WITH(model({{"a", draw({5, 4}, 1)}, {"c", draw({5, 4}, 1)}}),
                     "SharingModel: unknown input 'c'; give one for all tasks, or one per task: a, b");

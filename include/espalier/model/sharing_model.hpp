@@ -13,8 +13,11 @@ namespace espalier::inline ESPALIER_ABI {
 
 template <Differentiable T = float>
 struct SharingOptions {
+  std::vector<Named<AnyModule<T>>> encoders = {};  // one per modality; none: the sharing sees the input
+  AnyFusion<T> fusion = {};                        // of what they give
   AnySharing<T> sharing = {};                   // MMoE, CGC, PLE, CrossStitch, MTAN, FiLM, or one of your own
   std::vector<Named<AnyModule<T>>> heads = {};  // one per task of the sharing
+  double modality_dropout = 0;                  // as in MultiModalOptions
   /// Where the sharing has a penalty (MMoE with gates of DSelectK), an output of this name with it, [batch, n]. Give it the loss
   /// MAE and targets of 0, and a small weight; empty: it is left out.
   std::string penalty = {};
@@ -25,11 +28,19 @@ struct SharingOptions {
 ///   auto outputs = model(x);                                          // one input for all tasks
 ///   auto outputs = model({{"price", x}, {"sold", {y, present}}});     // or one per task, by the tasks' names
 /// With an input per task, all are run together, and each task keeps its own rows; all must be equally wide. Rows that lack theirs
-/// get the prediction 0, with gradient 0. Copies share parameters, as in PyTorch; `clone` is deep.
+/// get the prediction 0, with gradient 0. With encoders the inputs are modalities, any of which may be absent, and all tasks see
+/// what the fusion makes of those that are there, as in MultiModalModel:
+///
+///   SharingModel model{{.encoders = {{"left", Linear{32, 64, rng}}, {"right", Linear{32, 64, rng}}},
+///                       .fusion = GatedFusion{64, rng},
+///                       .sharing = PLE{...}, .heads = {...}}};
+///   auto outputs = model({{"left", x}, {"right", {y, present}}});
+///
+/// Copies share parameters, as in PyTorch; `clone` is deep.
 template <Differentiable T = float>
 class SharingModel {
  public:
-  /// Throws Error unless there is a head for every task of the sharing, and for no other.
+  /// Throws Error unless there is a head for every task of the sharing, and for no other; for encoders as MultiModalModel does.
   explicit SharingModel(SharingOptions<T> options) : sharing_(std::move(options.sharing)), penalty_(std::move(options.penalty)) {
     if (!sharing_) fail("SharingModel: no sharing given; use MMoE, PLE, ...");
     OutputLayout layout;
@@ -54,15 +65,22 @@ class SharingModel {
       layout.names.push_back(penalty_);
     }
     layout_ = Shared<OutputLayout>(std::move(layout));
+    const bool fused = !options.encoders.empty();
+    if (!fused && (options.fusion || options.modality_dropout != 0))
+      fail("SharingModel: there are no encoders for the fusion and modality_dropout to work on; give some, or leave these out");
+    if (fused)
+      front_ = detail::FusedEncoders<T>("SharingModel", std::move(options.encoders), std::move(options.fusion),
+                                        options.modality_dropout);
     detail::own_heads(options.heads);
+    front_.own();
     sharing_.own();
   }
 
   Outputs<T> operator()(const Tensor<T>& x) const {
     const NoGrad no_grad;
-    return run(x, nullptr);
+    return run(only(x), nullptr);
   }
-  Outputs<T> operator()(const Tensor<T>& x, Pass& pass) const { return run(x, &pass); }
+  Outputs<T> operator()(const Tensor<T>& x, Pass& pass) const { return run(only(x), &pass); }
   Outputs<T> operator()(const Inputs<T>& inputs) const {
     const NoGrad no_grad;
     return run(inputs, nullptr);
@@ -76,6 +94,7 @@ class SharingModel {
   /// parameter that is somebody's already.
   void add_task(std::string name, AnyModule<T> head, Rng& rng, AddedTask<T> added = {});
   void fields(auto&& visit) {
+    front_.fields(visit);
     visit("sharing", sharing_);
     for (detail::ModelPart<T>& head : heads_) visit("heads." + head.name, head);
   }
@@ -83,6 +102,10 @@ class SharingModel {
  private:
   static constexpr std::uint64_t sharing_name = detail::hash_name("sharing"), heads_name = detail::hash_name("heads");
 
+  const Tensor<T>& only(const Tensor<T>& x) const {
+    if (!front_.empty()) fail("SharingModel: it has encoders; give it inputs by the names of ", front_.encoders().names());
+    return x;
+  }
   PoolVector<Tensor<T>> features(const Tensor<T>& x, Pass* pass) const {
     require(x, "SharingModel");
     if (!pass) return sharing_(x, nullptr);
@@ -109,6 +132,7 @@ class SharingModel {
     return Outputs<T>(layout_, {}, std::move(predictions));
   }
   Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
+    if (!front_.empty()) return run(front_(inputs, pass), pass);
     if (inputs.size() == 1 && (heads_.size() > 1 || inputs.at(0).name != heads_[0].name))
       return run(detail::only_input(inputs), pass);
     // An input per task: the rows that are there, one task after another.
@@ -141,6 +165,7 @@ class SharingModel {
     return Outputs<T>(layout_, {}, std::move(predictions));
   }
 
+  detail::FusedEncoders<T> front_;
   AnySharing<T> sharing_;
   std::vector<detail::ModelPart<T>> heads_;
   Shared<OutputLayout> layout_;
