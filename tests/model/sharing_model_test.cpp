@@ -90,11 +90,11 @@ const std::vector<Architecture> zoo{
      }},
 };
 
-Model make(const Architecture& a, std::uint64_t seed = 1) {
+Model make(const Architecture& a, std::uint64_t seed = 1, double penalty = 0.1) {
   Rng rng{seed};
   AnySharing<double> sharing = a.make(rng);
   return Model(
-      {.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = a.penalty ? "penalty" : ""});
+      {.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = a.penalty ? penalty : 0});
 }
 Tensor<double> draw(const Shape& shape, std::uint64_t seed) {
   Rng rng{seed};
@@ -140,6 +140,12 @@ TEST_CASE("architectures and their gradients are PyTorch's", "[fast]") {
       CHECK(difference(y.at(k), array("y." + y.name(k))) < 1e-12);
       total = total + sum(y.at(k) * array("c." + y.name(k)));
     }
+    if (a.penalty) {
+      const auto each = model.sharing().penalty(xs[0], nullptr);
+      const Tensor<double> penalty = concat(std::vector<Tensor<double>>{each[0], each[1]}, 1);
+      CHECK(difference(penalty, array("y.penalty")) < 1e-12);
+      total = total + sum(penalty * array("c.penalty"));
+    }
     CHECK(difference(grad(total, xs), expected) < 1e-12);
   }
 }
@@ -181,7 +187,7 @@ TEST_CASE("what is a task's own no other task reaches, what is shared both do", 
 
 TEST_CASE("an aggregated step is UPGrad of the explicit gradients, and heads keep their own", "[fast]") {
   for (const Architecture& a : zoo) {
-    Model model = make(a);
+    Model model = make(a, 1, 0);
     auto objective = objective_of(UPGrad{});
     const Losses<double> losses = objective(recorded(model, draw({6, 4}, 5)), targets_of(6));
     const Values all = tensors_of(model);
@@ -265,17 +271,12 @@ TEST_CASE("state goes into a file and back, clones are deep, copies share", "[fa
   std::filesystem::remove(path);
 }
 
-TEST_CASE("every architecture trains, with the penalty of its gates as one more task", "[fast]") {
+TEST_CASE("every architecture trains", "[fast]") {
   for (const Architecture& a : zoo) {
     Model model = make(a);
     const Tensor<double> x = draw({64, 4}, 5), u = slice(x, 1, 0, 1), v = slice(x, 1, 1, 2);
     Dataset<double> data({{"x", x}}, {{"a", tanh(u + v)}, {"b", concat(std::vector<Tensor<double>>{tanh(u - v), v}, 1)}});
-    std::vector<Named<TaskLoss<double>>> losses{{"a", MSE{}}, {"b", MSE{}}};
-    if (a.penalty) {
-      data.targets.add("penalty", Tensor<double>::zeros({64, 2}));
-      losses.push_back({"penalty", MAE{}});
-    }
-    MultiObjective<double> objective(losses, FixedWeights{a.penalty ? std::vector<double>{1, 1, 1e-3} : std::vector<double>{1, 1}});
+    MultiObjective<double> objective = objective_of(Sum{});
     const double before = evaluate(model, objective, data)("b", "loss");
     Adam<double> optimizer{parameters<double>(model), {.lr = 2e-2}};
     Trainer trainer{model, objective, optimizer, {.epochs = 25, .progress = {.mode = Progress::quiet}}};
@@ -483,6 +484,171 @@ TEST_CASE("an added task brings experts or a gate where there is a use for them"
   for (Model* model : {&ple, &cgc, &mmoe, &omoe, &film}) CHECK((*model)(x).find("d") < 0);
 }
 
+// ---- the penalty -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// DSelectK's penalty of one sample from the definition, in plain numbers: two choices among three experts, two bits each.
+double penalty_by_hand(const Tensor<double>& select, const Tensor<double>& x, Index row) {
+  double total = 0;
+  for (Index j = 0; j < 2; ++j) {
+    double s[2];
+    for (Index b = 0; b < 2; ++b) {
+      double z = 0;
+      for (Index i = 0; i < 4; ++i) z += select(2 * j + b, i) * x(row, i);
+      s[b] = z <= -0.5 ? 0 : z >= 0.5 ? 1 : -2 * z * z * z + 1.5 * z + 0.5;
+    }
+    double all = 0;
+    for (Index e = 0; e < 3; ++e) {
+      const double r = (e & 1 ? s[0] : 1 - s[0]) * (e & 2 ? s[1] : 1 - s[1]);
+      total -= r * std::log(r + 1e-6);
+      all += r;
+    }
+    total += 1 / (all + 1e-6);
+  }
+  return total;
+}
+Model dselect(double penalty, bool one_gate = false) {
+  Rng rng{1};
+  std::vector<AnyModule<double>> gates{DSelectK<double>(4, 3, rng), DSelectK<double>(4, 3, rng)};
+  if (one_gate) gates.pop_back();
+  const AnySharing<double> sharing = MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng)), .gates = gates}, rng);
+  return Model({.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = penalty});
+}
+/// Least squares with a penalty on its weights, written by hand.
+struct Ridge {
+  Tensor<double> w = parameter(draw({2, 3}, 1));
+  double factor = 0.5;
+  Outputs<double> operator()(const Tensor<double>& x) const {
+    Outputs<double> y{{"y", linear(x, w, Tensor<double>())}};
+    y.penalise(sum(w * w) * factor);
+    return y;
+  }
+  void fields(auto&& visit) { visit("w", w); }
+};
+Values gradients(Model& model, MultiObjective<double>& objective, const Tensor<double>& x, const Targets<double>& targets) {
+  clear_gradients(model);
+  objective.backward(objective(recorded(model, x), targets));
+  return gradients_of(model);
+}
+
+}  // namespace
+
+TEST_CASE("the penalty is that of the definition, and its gradient is added to the joined one as it is", "[fast]") {
+  const Tensor<double> x = draw({6, 4}, 5);
+  for (const Combiner& combiner : {Combiner(Sum{}), Combiner(FixedWeights{{3, 0.5}}), Combiner(UPGrad{}), Combiner(GradDrop{})})
+    for (const bool one_gate : {false, true}) {
+      Model without = dselect(0, one_gate), with = dselect(0.3, one_gate);
+      auto objective = objective_of(combiner);
+      const Losses<double> losses = objective(recorded(with, x), targets_of(6));
+      INFO(combiner.name() << (one_gate ? ", one gate for all" : ""));
+      REQUIRE(losses.penalties().size() == (one_gate ? 1 : 2));
+      const auto all = parameters<double>(with);
+      Tensor<double> total = Tensor<double>::scalar(0);
+      for (std::size_t t = 0; t < losses.penalties().size(); ++t) {
+        const auto& [value, task] = losses.penalties()[t];
+        const Tensor<double> select = all[one_gate ? "sharing.gate.select.weight" : "sharing.gates." + tasks[t] + ".select.weight"];
+        double mean = 0;
+        for (Index i = 0; i < 6; ++i) mean += penalty_by_hand(select, x, i) / 6;
+        CHECK(std::abs(value.data()[0] - 0.3 * mean) < 1e-12);
+        CHECK(task == (one_gate ? -1 : static_cast<Index>(t)));
+        total = total + reshape(value, {});
+      }
+      const Values added = grad(total, tensors_of(with));
+      const auto fresh = [&] { return objective_of(combiner); };
+      auto first = fresh(), second = fresh();
+      Values expected = gradients(without, first, x, targets_of(6));
+      Index moved = 0;
+      for (std::size_t p = 0; p < expected.size(); ++p)
+        if (!zero(added[p])) expected[p] = expected[p].defined() ? expected[p] + added[p] : added[p], ++moved;
+      CHECK(moved == (one_gate ? 1 : 2));  // the choices' weights alone
+      CHECK(difference(gradients(with, second, x, targets_of(6)), expected) < 1e-12);
+      CHECK(losses.total() == fresh()(recorded(without, x), targets_of(6)).total());
+    }
+}
+
+TEST_CASE("the penalty of a task that takes no part, or is not ours, counts for nothing", "[fast]") {
+  const Tensor<double> x = draw({6, 4}, 5);
+  Model with = dselect(0.3), without = dselect(0);
+  const auto check = [&](auto&& prepare) {
+    auto first = objective_of(Sum{}), second = objective_of(Sum{});
+    const Targets<double> targets = prepare(first);
+    prepare(second);
+    const Values expected = gradients(without, first, x, targets), found = gradients(with, second, x, targets);
+    const auto names = parameters<double>(with);
+    for (std::size_t p = 0; p < found.size(); ++p) {
+      const std::string& name = names.at(static_cast<Index>(p)).name;
+      INFO(name);
+      if (name == "sharing.gates.a.select.weight") CHECK_FALSE(same_bits(found[p], expected[p]));
+      else CHECK((found[p].defined() ? same_bits(found[p], expected[p]) : !expected[p].defined()));
+    }
+  };
+  check([](auto&) { return targets_of(6, Tensor<double>::zeros({6})); });
+  check([](auto& objective) {
+    objective.stop("b");
+    return targets_of(6);
+  });
+  check([](auto& objective) {
+    objective = MultiObjective<double>({{"a", MSE{}}});
+    return targets_of(6);
+  });
+  // With an input per task each gate is judged by its task's own rows.
+  Pass pass{Rng{3}};
+  const auto y = with({{"a", draw({5, 4}, 5)}, {"b", draw({7, 4}, 6)}}, pass);
+  pass.discard();
+  REQUIRE(y.penalties().size() == 2);
+  for (const Index t : {0, 1}) {
+    const Index rows = t == 0 ? 5 : 7;
+    const Tensor<double> own = draw({rows, 4}, t == 0 ? 5 : 6);
+    double mean = 0;
+    for (Index i = 0; i < rows; ++i)
+      mean += penalty_by_hand(parameters<double>(with)[join("sharing.gates.", tasks[static_cast<std::size_t>(t)], ".select.weight")], own, i) /
+              static_cast<double>(rows);
+    CHECK(std::abs(y.penalties()[static_cast<std::size_t>(t)].value.data()[0] - 0.3 * mean) < 1e-12);
+  }
+}
+
+TEST_CASE("a model of one's own penalises what it likes, and a penalty that is not finite is refused", "[fast]") {
+  Ridge model;
+  MultiObjective<double> objective({{"y", MSE{}}});
+  const Tensor<double> x = draw({4, 3}, 2), t = draw({4, 2}, 3);
+  objective.backward(objective(model(x), {{"y", t}}));
+  const Tensor<double> loss_slope = grad(mse(linear(x, model.w, Tensor<double>()), t), {model.w})[0];
+  CHECK(difference(gradient(model.w), loss_slope + model.w.detach()) < 1e-14);
+  clear_gradients(model);
+  model.factor = NAN;
+  CHECK_THROWS_WITH(objective.backward(objective(model(x), {{"y", t}})),
+                    "objective: the model's penalty is nan; nothing was updated. Look at the inputs and the learning rate");
+  CHECK_FALSE(gradient(model.w).defined());
+  Outputs<double> y = model(x);
+  CHECK_THROWS_WITH(y.penalise(model.w), "outputs: a penalty is [2, 3]; it must be one number");
+  CHECK_THROWS_WITH(y.penalise(Tensor<double>::scalar(1), "z"), "outputs: a penalty of the unknown task 'z'; known: y");
+}
+
+TEST_CASE("a penalised run decides its gates, and resumes in the middle of an epoch bit for bit", "[fast]") {
+  const std::string path = "sharing_penalty_test.safetensors";
+  const Tensor<double> x = draw({60, 4}, 5);
+  const Dataset<double> data({{"x", x}}, {{"a", draw({60, 1}, 6)}, {"b", draw({60, 2}, 7)}});
+  const auto run = [&](double penalty, Index stop, bool resume) {
+    Model model = dselect(penalty);
+    auto objective = objective_of(UPGrad{});
+    Adam<double> optimizer{parameters<double>(model), {.lr = 3e-2}};
+    Trainer trainer{model, objective, optimizer,
+                    {.epochs = 10, .batch = 20, .checkpoint = {.last = path}, .progress = {.mode = Progress::quiet},
+                     .callbacks = {[stop](const StepEvent& e) { return e.epoch * 3 + e.batch != stop; }}}};
+    if (resume) CHECK(trainer.resume(path));
+    trainer.fit(data);
+    return model;
+  };
+  const auto undecided = [&](Model model) { return sum(model.sharing().penalty(x, nullptr)[0])(); };
+  Model whole = run(0.1, -1, false);
+  CHECK(undecided(whole) < 0.9 * undecided(run(0, -1, false)));
+  run(0.1, 16, false);
+  Model resumed = run(0.1, -1, true);
+  CHECK(same_bits(tensors_of(resumed), tensors_of(whole)));
+  std::filesystem::remove(path);
+}
+
 TEST_CASE("gates show what they use, and a decided DSelectK uses at most k experts", "[fast]") {
   Rng rng{1};
   DSelectK<double> gate(4, 5, rng, {.k = 2});
@@ -586,10 +752,10 @@ TEST_CASE("what does not fit together is refused", "[fast]") {
   CHECK_THROWS_WITH(Model({.heads = heads()}), "SharingModel: no sharing given; use MMoE, PLE, ...");
   CHECK_THROWS_WITH(Model({.sharing = mmoe({"a", "c"}), .heads = heads()}),
                     "SharingModel: MMoE is for the tasks a, c; heads are given for: a, b; each task needs one");
-  CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = "b"}),
-                    "SharingModel: penalty is 'b', which is a task's name; names must differ");
-  CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = "p"})(draw({5, 4}, 1)),
-                    "SharingModel: penalty is 'p', but MMoE has none here; leave it out");
+  CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = -1}),
+                    "SharingModel: penalty is -1; it must be finite and not negative");
+  CHECK_THROWS_WITH(recorded(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = 0.5}), draw({5, 4}, 1)),
+                    "SharingModel: penalty is 0.5, but MMoE wants nothing small; leave it out");
   const std::vector<Named<AnyModule<double>>> encoders{{"left", Dense(2, 4, rng)}};
   CHECK_THROWS_WITH(Model({.encoders = encoders, .sharing = mmoe(tasks), .heads = heads()}),
                     "SharingModel: no fusion given; use ConcatFusion or GatedFusion");

@@ -18,9 +18,9 @@ struct SharingOptions {
   AnySharing<T> sharing = {};                   // MMoE, CGC, PLE, CrossStitch, MTAN, FiLM, or one of your own
   std::vector<Named<AnyModule<T>>> heads = {};  // one per task of the sharing
   double modality_dropout = 0;                  // as in MultiModalOptions
-  /// Where the sharing has a penalty (MMoE with gates of DSelectK), an output of this name with it, [batch, n]. Give it the loss
-  /// MAE and targets of 0, and a small weight; empty: it is left out.
-  std::string penalty = {};
+  /// What the sharing wants small (MMoE with gates of DSelectK), its mean over the batch and sum over the gates, is added to the
+  /// loss times this; 0: left out. DSelectK's authors take some 1e-6. In training alone: no loss that is told or validated has it.
+  double penalty = 0;
 };
 
 ///   SharingModel model{{.sharing = MMoE{10, {.tasks = {"price", "sold"}, .experts = repeat(8, make_expert)}, rng},
@@ -41,7 +41,7 @@ template <Differentiable T = float>
 class SharingModel {
  public:
   /// Throws Error unless there is a head for every task of the sharing, and for no other; for encoders as MultiModalModel does.
-  explicit SharingModel(SharingOptions<T> options) : sharing_(std::move(options.sharing)), penalty_(std::move(options.penalty)) {
+  explicit SharingModel(SharingOptions<T> options) : sharing_(std::move(options.sharing)), penalty_(options.penalty) {
     if (!sharing_) fail("SharingModel: no sharing given; use MMoE, PLE, ...");
     OutputLayout layout;
     for (const std::string& task : sharing_.tasks()) {
@@ -58,12 +58,8 @@ class SharingModel {
       layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
       layout.names.push_back(task);
     }
-    if (!penalty_.empty()) {
-      if (std::find(layout.names.begin(), layout.names.end(), penalty_) != layout.names.end())
-        fail("SharingModel: penalty is '", penalty_, "', which is a task's name; names must differ");
-      layout.places.push_back({.separate = static_cast<Index>(layout.names.size())});
-      layout.names.push_back(penalty_);
-    }
+    if (!(penalty_ >= 0 && penalty_ < std::numeric_limits<double>::infinity()))
+      fail("SharingModel: penalty is ", penalty_, "; it must be finite and not negative");
     layout_ = Shared<OutputLayout>(std::move(layout));
     const bool fused = !options.encoders.empty();
     if (!fused && (options.fusion || options.modality_dropout != 0))
@@ -117,19 +113,33 @@ class SharingModel {
     const Pass::Scope scope(*pass, heads_name);
     return heads_[t](features, pass);
   }
-  void add_penalty(PoolVector<Tensor<T>>& predictions, const Tensor<T>& x, Pass* pass) const {
-    if (penalty_.empty()) return;
-    Tensor<T> found = sharing_.penalty(x, pass);
-    if (!found.defined()) fail("SharingModel: penalty is '", penalty_, "', but ", sharing_.name(), " has none here; leave it out");
-    predictions.push_back(std::move(found));
+  /// The predictions, and in training what the sharing adds to the loss. `ends`: of each task's own rows of x; none: all are.
+  Outputs<T> outputs(PoolVector<Tensor<T>> predictions, const Tensor<T>& x, Pass* pass, const PoolVector<Index>& ends = {}) const {
+    Outputs<T> all(layout_, {}, std::move(predictions));
+    if (penalty_ == 0 || !pass) return all;
+    const PoolVector<Tensor<T>> found = sharing_.penalty(x, pass);
+    if (found.empty()) fail("SharingModel: penalty is ", penalty_, ", but ", sharing_.name(), " wants nothing small; leave it out");
+    const bool by_task = found.size() == heads_.size();
+    if (!by_task && found.size() != 1)
+      fail("SharingModel: ", sharing_.name(), " has ", found.size(), " penalties for ", heads_.size(),
+           " tasks; it must have one for each, or one for all");
+    for (std::size_t t = 0; t < found.size(); ++t) {
+      Tensor<T> part = found[t];
+      if (!part.defined()) continue;
+      if (by_task && !ends.empty()) part = slice(part, 0, t ? ends[t - 1] : 0, ends[t]);
+      const Index rows = part.shape()[0];
+      if (rows > 0)
+        all.penalise(sum(part) * static_cast<T>(penalty_ / static_cast<double>(rows)),
+                     by_task ? std::string_view(heads_[t].name) : std::string_view());
+    }
+    return all;
   }
 
   Outputs<T> run(const Tensor<T>& x, Pass* pass) const {
     const PoolVector<Tensor<T>> all = features(x, pass);
     PoolVector<Tensor<T>> predictions;
     for (std::size_t t = 0; t < heads_.size(); ++t) predictions.push_back(head(t, all[t], pass));
-    add_penalty(predictions, x, pass);
-    return Outputs<T>(layout_, {}, std::move(predictions));
+    return outputs(std::move(predictions), x, pass);
   }
   Outputs<T> run(const Inputs<T>& inputs, Pass* pass) const {
     if (!front_.empty()) return run(front_(inputs, pass), pass);
@@ -161,15 +171,14 @@ class SharingModel {
       const Tensor<T> y = head(t, slice(all[t], 0, t ? ends[t - 1] : 0, ends[t]), pass);
       predictions.push_back(presences[t].mask.defined() ? scatter_add(y, presences[t].rows, 0, presences[t].mask.size()) : y);
     }
-    add_penalty(predictions, x, pass);
-    return Outputs<T>(layout_, {}, std::move(predictions));
+    return outputs(std::move(predictions), x, pass, ends);
   }
 
   detail::FusedEncoders<T> front_;
   AnySharing<T> sharing_;
   std::vector<detail::ModelPart<T>> heads_;
   Shared<OutputLayout> layout_;
-  std::string penalty_;
+  double penalty_;
 };
 
 template <Differentiable T>
@@ -184,10 +193,8 @@ void SharingModel<T>::add_task(std::string name, AnyModule<T> head, Rng& rng, Ad
   sharing_.own();
   set_owner<T>(head, {Owner::Kind::task, name});
   OutputLayout layout = *layout_;
-  const auto at = static_cast<std::ptrdiff_t>(heads_.size());  // the predictions come in the order of the heads
-  layout.names.insert(layout.names.begin() + at, name);
-  layout.places.insert(layout.places.begin() + at, {.separate = static_cast<Index>(at)});
-  for (std::size_t i = heads_.size() + 1; i < layout.places.size(); ++i) layout.places[i].separate = static_cast<Index>(i);
+  layout.names.push_back(name);
+  layout.places.push_back({.separate = static_cast<Index>(heads_.size())});
   layout_ = Shared<OutputLayout>(std::move(layout));
   heads_.emplace_back(std::move(name), std::move(head));
 }

@@ -12,6 +12,7 @@
 // alone; heads keep their own gradients. What is shared: parameters that the assemblies tag so, encoders, and untagged parameters
 // that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
+// What a model wants small besides (Outputs::penalise) is no task: its gradient is added as it is.
 
 #include "espalier/autograd/functional.hpp"
 #include "espalier/multitask/aggregator/upgrad.hpp"
@@ -137,6 +138,15 @@ class MultiObjective {
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
                          const Target<T>& target);
 
+  /// The number of a task, -1 when there is none of this name.
+  Index known(const std::string& name, Index hint) const {
+    if (hint < size() && names()[static_cast<std::size_t>(hint)] == name) return hint;
+    const auto at = std::find(names().begin(), names().end(), name);
+    return at == names().end() ? -1 : at - names().begin();
+  }
+  /// Adds the gradients of the penalties that count, before those of the losses. Keeps the graph.
+  void penalise(const Losses<T>& losses);
+  bool counts(const Losses<T>& losses, const Penalty<T>& p) const { return p.task < 0 || takes_part(losses, p.task); }
   bool takes_part(const Losses<T>& losses, Index task) const { return losses.present(task) && !stopped_.data()[task]; }
 
   /// The cotangent of one part: weights of the tasks present, labelled where it matters.
@@ -216,6 +226,10 @@ Losses<T> MultiObjective<T>::operator()(const Outputs<T>& outputs, const Targets
                                                  : outputs.separate(place.separate), *target);
     }
   }
+  for (const Penalty<T>& p : outputs.penalties()) {
+    const Index task = p.task < 0 ? -1 : known(outputs.name(p.task), p.task);
+    if (p.task < 0 || task >= 0) losses.penalise({p.value, task});  // a task that is not ours has no part in what we do
+  }
   if (segments.empty()) return losses;
   if (!in_order) {  // tasks in another order than the heads
     const PoolVector<LossSegment<T>> unsorted = segments;
@@ -248,6 +262,10 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
            "; nothing was updated. Look at the inputs, the labels and the learning rate");
     any |= takes_part(losses, k);
   }
+  for (const Penalty<T>& p : losses.penalties())
+    if (counts(losses, p) && !std::isfinite(p.value.data()[0]))
+      fail("objective: the model's penalty", p.task < 0 ? "" : join(" for task '", losses.name(p.task), "'"), " is ",
+           std::isnan(p.value.data()[0]) ? "nan" : "infinite", "; nothing was updated. Look at the inputs and the learning rate");
   for (const auto& part : losses.parts()) {
     const Node<T>* node = part.values.node().get();
     if (!node) continue;  // a loss that depends on no parameter has no gradient: such a task is absent
@@ -268,6 +286,7 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   row_losses_.clear();
   for (const Index task : record_.active) row_losses_.push_back(losses.value(task));
   const StepInfo info{step_, names(), record_.active, row_losses_, double{std::numeric_limits<T>::epsilon()}};
+  if (!losses.penalties().empty()) penalise(losses);
   (this->*join_)(losses, info, options);
   ++step_;
   waits_ = combiner_.learns_after_step();
@@ -376,6 +395,14 @@ void MultiObjective<T>::weigh(const Losses<T>& losses, const StepInfo& info, Bac
   check_weights();
   Sweep<T> sweep({.retain = options.retain_graph});
   for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
+  sweep.run();
+}
+
+template <Differentiable T>
+void MultiObjective<T>::penalise(const Losses<T>& losses) {
+  Sweep<T> sweep({.retain = true});
+  for (const Penalty<T>& p : losses.penalties())
+    if (counts(losses, p)) sweep.start(p.value, Tensor<T>::full(p.value.shape(), T(1)));
   sweep.run();
 }
 

@@ -74,6 +74,13 @@ struct OutputLayout {
   std::vector<Place> places;
 };
 
+/// What a model wants small besides the tasks' losses, the indecision of its gates for instance.
+template <Differentiable T = float>
+struct Penalty {
+  Tensor<T> value;  // one element, recorded
+  Index task = -1;  // of what this task has for itself: it counts while the task takes part; -1: of what is shared
+};
+
 template <class T>
 Tensor<T> task_columns(const Tensor<T>& x, Index begin, Index end);  // ops/columns.hpp
 
@@ -108,6 +115,17 @@ class Outputs {
   const Tensor<T>& block() const { return block_; }
   const Tensor<T>& separate(Index i) const { return separate_[static_cast<std::size_t>(i)]; }
 
+  /// Adds to what training minimises: MultiObjective::backward takes the penalty's gradient as it is, beside the joined one of the
+  /// losses. `value` has one element; `task` names the task whose own parameters it is about, which leave a step that the task
+  /// does not take part in as they are. Throws Error for another size and for an unknown task.
+  void penalise(Tensor<T> value, std::string_view task = {}) {
+    const Index number = task.empty() ? -1 : find(task);
+    if (!task.empty() && number < 0) fail("outputs: a penalty of the unknown task '", task, "'; known: ", names());
+    if (!value.defined() || value.size() != 1)
+      fail("outputs: a penalty is ", value.defined() ? value.shape().text() : "undefined", "; it must be one number");
+    penalties_.push_back({std::move(value), number});
+  }
+  const PoolVector<Penalty<T>>& penalties() const { return penalties_; }
   /// The number of a task, -1 when there is none of this name.
   Index find(std::string_view name, Index hint = 0) const {
     if (hint < size() && this->name(hint) == name) return hint;
@@ -133,6 +151,7 @@ class Outputs {
   Shared<OutputLayout> layout_;
   Tensor<T> block_;
   PoolVector<Tensor<T>> separate_;
+  PoolVector<Penalty<T>> penalties_;
 };
 
 /// One loss per task, with names and the weight each was averaged over.
@@ -182,10 +201,14 @@ class Losses {
     }
     parts_.push_back(std::move(part));
   }
+  /// What the model adds to the losses, their values and total apart; the tasks by their numbers here.
+  const PoolVector<Penalty<T>>& penalties() const { return penalties_; }
+  void penalise(Penalty<T> penalty) { penalties_.push_back(std::move(penalty)); }
 
  private:
   Names names_;
   PoolVector<Part> parts_;
+  PoolVector<Penalty<T>> penalties_;
   PoolVector<double> values_, weights_;
 };
 

@@ -62,14 +62,17 @@ class MMoE {
       all.add(gates_.size() == tasks_.size() ? gate.name.substr(6) : "all", gate(x, nullptr));
     return all;
   }
-  /// What the gates would like small, [batch, gates]; undefined when they have no such wish. See DSelectK.
-  Tensor<T> penalty(const Tensor<T>& x, Pass*) const {
+  /// What each gate would like small, [batch, 1]; undefined for one without such a wish, none when no gate has. See DSelectK.
+  PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass*) const {
     PoolVector<Tensor<T>> all;
+    bool any = false;
     for (const detail::ModelPart<T>& gate : gates_) {
       AnyModule<T> same = gate.module;
-      if (const DSelectK<T>* sparse = same.template as<DSelectK<T>>()) all.push_back(sparse->penalty(x));
+      const DSelectK<T>* sparse = same.template as<DSelectK<T>>();
+      all.push_back(sparse ? sparse->penalty(x) : Tensor<T>());
+      any |= sparse != nullptr;
     }
-    return all.empty() ? Tensor<T>() : concat(std::span<const Tensor<T>>(all.data(), all.size()), 1);
+    return any ? all : PoolVector<Tensor<T>>();
   }
 
   /// The new task has a gate of its own over the experts there are; where one gate serves all, that one.

@@ -8,7 +8,9 @@
 //   void own();                                                               // tags the parameters with their owners
 //   void fields(auto&& visit);
 //
-// and, where it has one, `Tensor<T> penalty(x, pass)`, [batch, n]; where it can take on one more task without a change for the
+// and, where it has one, `PoolVector<Tensor<T>> penalty(x, pass)`, what training is to keep small besides the losses
+// (SharingOptions::penalty): [batch, 1] for each task, of what it has for itself, undefined for a task without, or one for what
+// all share; none: it has no such wish; where it can take on one more task without a change for the
 // others, `void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng)`. SharingModel (model/sharing_model.hpp)
 // puts heads on any of them. Every part runs under its own name, so that adding a task or an expert shifts nobody's random numbers.
 // Included by name, as models with a trunk for all do without.
@@ -143,8 +145,8 @@ class AnySharing {
   std::string_view name() const { return held_->name(); }
   const std::vector<std::string>& tasks() const { return held_->tasks(); }
   PoolVector<Tensor<T>> operator()(const Tensor<T>& x, Pass* pass) const { return held_->call(x, pass); }
-  /// [batch, n]; undefined where it has none.
-  Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
+  /// One for each task, one for all, or none.
+  PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
   void own() { held_->own(); }
   /// One more task, the last one; what the others get stays as it is, bit for bit. Throws Error where that cannot be.
   void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) { held_->add_task(task, added, rng); }
@@ -166,7 +168,7 @@ class AnySharing {
     virtual std::string_view name() const = 0;
     virtual const std::vector<std::string>& tasks() const = 0;
     virtual PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const = 0;
-    virtual Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const = 0;
     virtual void own() = 0;
     virtual void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) = 0;
     virtual const void* type() const = 0;
@@ -180,7 +182,7 @@ class AnySharing {
     std::string_view name() const override { return S::name; }
     const std::vector<std::string>& tasks() const override { return sharing.tasks(); }
     PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const override { return sharing(x, pass); }
-    Tensor<T> penalty([[maybe_unused]] const Tensor<T>& x, [[maybe_unused]] Pass* pass) const override {
+    PoolVector<Tensor<T>> penalty([[maybe_unused]] const Tensor<T>& x, [[maybe_unused]] Pass* pass) const override {
       if constexpr (requires { sharing.penalty(x, pass); })
         return sharing.penalty(x, pass);
       else
