@@ -14,6 +14,7 @@
 #include "espalier/nn/dropout.hpp"
 #include "espalier/nn/identity.hpp"
 #include "espalier/optim/adam.hpp"
+#include "espalier/train/diagnostics_chart.hpp"
 #include "espalier/train/trainer.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
@@ -647,6 +648,117 @@ TEST_CASE("a penalised run decides its gates, and resumes in the middle of an ep
   Model resumed = run(0.1, -1, true);
   CHECK(same_bits(tensors_of(resumed), tensors_of(whole)));
   std::filesystem::remove(path);
+}
+
+// ---- the gates in the diagnostics --------------------------------------------------------------------------------------
+
+TEST_CASE("a step's record tells every gate's mean weights", "[fast]") {
+  const std::string cgc = "a/gate/shared.0, a/gate/shared.1, a/gate/own.a.0, b/gate/shared.0, b/gate/shared.1, b/gate/own.b.0, "
+                          "b/gate/own.b.1";
+  const auto names_of = [](const auto& notes) { return listing(notes, [](const std::string& n) { return n; }); };
+  for (const Architecture& a : zoo) {
+    INFO(a.name);
+    Model model = make(a);
+    const std::string names = names_of(model.notes());
+    if (a.name == "mmoe")
+      CHECK(names == "a/gate/experts.0, a/gate/experts.1, a/gate/experts.2, b/gate/experts.0, b/gate/experts.1, b/gate/experts.2");
+    if (a.name == "omoe") CHECK(names == "gate/experts.0, gate/experts.1, gate/experts.2");
+    if (a.name == "dselect") CHECK(names.ends_with("b/gate/experts.2, penalty"));
+    if (a.name == "cgc") CHECK(names == cgc);
+    if (a.name == "ple") {
+      CHECK(names.starts_with("a/gate/levels.0.shared.0, a/gate/levels.0.shared.1, a/gate/levels.0.own.a.0, b/gate/levels.0.shared.0"));
+      CHECK(names.find("gate/levels.1.shared.0, gate/levels.1.shared.1, gate/levels.1.own.a.0, gate/levels.1.own.b.0, "
+                       "gate/levels.1.own.b.1, a/gate/levels.2.shared.0") != std::string::npos);
+      CHECK(model.notes().size() == 3 * 7 + 2 * 5);
+    }
+    const Tensor<double> x = draw({6, 4}, 5);
+    auto objective = objective_of(Sum{});
+    objective.backward(objective(recorded(model, x), targets_of(6)));
+    const auto& notes = objective.record().notes;
+    REQUIRE(notes.size() == model.notes().size());
+    const auto all = parameters<double>(model);
+    for (std::size_t i = 0; i < notes.size(); ++i) {
+      CHECK(notes[i].name == model.notes()[i]);
+      // The first level's gates take the input: their weights are softmax(W x), of each row by hand.
+      const std::size_t end = notes[i].name.find("/gate/");
+      std::string weight = end == std::string::npos ? "sharing.gate.weight" : "sharing.gates." + notes[i].name.substr(0, end) + ".weight";
+      if (a.name == "ple") weight = "sharing.levels.0.gates." + notes[i].name.substr(0, 1) + ".weight";
+      if (a.name == "dselect" || (a.name == "ple" && i >= 7)) continue;
+      const Tensor<double>& w = all[weight];
+      std::size_t first = i;  // of this gate's experts
+      const std::string gate = notes[i].name.substr(0, 2);
+      while (first > 0 && notes[first - 1].name.substr(0, 2) == gate) --first;
+      double mean = 0;
+      for (Index row = 0; row < 6; ++row) {
+        double sum = 0, mine = 0;
+        for (Index e = 0; e < w.shape()[0]; ++e) {
+          double z = 0;
+          for (Index k = 0; k < 4; ++k) z += w(e, k) * x(row, k);
+          sum += std::exp(z);
+          if (e == static_cast<Index>(i - first)) mine = std::exp(z);
+        }
+        mean += mine / sum / 6;
+      }
+      INFO(notes[i].name);
+      CHECK(std::abs(notes[i].value - mean) < 1e-12);
+    }
+    if (a.name == "dselect") {
+      double total = 0;
+      for (const std::string& task : tasks)
+        for (Index i = 0; i < 6; ++i) total += 0.1 / 6 * penalty_by_hand(all["sharing.gates." + task + ".select.weight"], x, i);
+      CHECK(std::abs(notes.back().value - total) < 1e-12);
+    }
+    CHECK(model(x).notes().empty());
+  }
+}
+
+TEST_CASE("the Trainer's history has the gates, over steps, resumed runs and a task more; the chart draws them", "[fast]") {
+  const std::string path = "sharing_gates_test.safetensors", csv = "sharing_gates_test.csv";
+  const Tensor<double> x = draw({60, 4}, 5);
+  Dataset<double> data({{"x", x}}, {{"a", draw({60, 1}, 6)}, {"b", draw({60, 2}, 7)}});
+  const auto run = [&](Index batch, Index stop, bool resume) {
+    Model model = dselect(0.1);
+    auto objective = objective_of(UPGrad{});
+    objective.diagnose();
+    Adam<double> optimizer{parameters<double>(model), {.lr = 3e-2}};
+    Trainer trainer{model, objective, optimizer,
+                    {.epochs = 3, .batch = batch, .checkpoint = {.last = path}, .progress = {.mode = Progress::quiet},
+                     .callbacks = {[stop](const StepEvent& e) { return e.epoch * 3 + e.batch != stop; }}}};
+    if (resume) CHECK(trainer.resume(path));
+    trainer.fit(data);
+    return trainer.history();
+  };
+  Model model = dselect(0.1);
+  const Tensor<double> gate = model.sharing().as<MMoE<double>>()->gates(x)["b"];
+  const History at_once = run(60, -1, false);
+  for (Index e = 0; e < 3; ++e)  // the first epoch's only step sees the model as it was made
+    CHECK(at_once[join("diagnostics/b/gate/experts.", e)][0] == Approx(mean(slice(gate, 1, e, e + 1))()));
+  const History whole = run(20, -1, false);
+  run(20, 4, false);
+  const History resumed = run(20, -1, true);
+  for (const std::string& note : model.notes()) {
+    const auto &first = whole["diagnostics/" + note], &second = resumed["diagnostics/" + note];
+    CHECK(std::ranges::equal(first, second));
+  }
+  whole.save_csv(csv);
+  CHECK(read_csv(csv).names([](const std::string& n) { return n.starts_with("diagnostics/a/gate/"); }).size() == 3);
+  std::vector<std::string> titles;
+  for (const Panel& panel : diagnostics_curves(whole).panels) titles.push_back(panel.title);
+  CHECK(std::ranges::count(titles, "gate of a") == 1);
+  CHECK(std::ranges::count(titles, "gate of b") == 1);
+  CHECK(std::ranges::count(titles, "penalty") == 1);
+
+  Rng rng{1};
+  model.add_task("c", Dense(3, 1, rng), rng);
+  CHECK(model.notes().size() == 10);
+  data.targets.add("c", draw({60, 1}, 8));
+  MultiObjective<double> three({{"c", MSE{}}, {"a", MSE{}}, {"b", MSE{}}});
+  three.diagnose();
+  Adam<double> optimizer{parameters<double>(model)};
+  Trainer trainer{model, three, optimizer, {.epochs = 1, .progress = {.mode = Progress::quiet}}};
+  CHECK(trainer.fit(data)["diagnostics/c/gate/experts.2"][0] > 0);
+  std::filesystem::remove(path);
+  std::filesystem::remove(csv);
 }
 
 TEST_CASE("gates show what they use, and a decided DSelectK uses at most k experts", "[fast]") {

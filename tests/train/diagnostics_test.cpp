@@ -112,6 +112,15 @@ TEST_CASE("a meter has means over the steps, each task over those it was in", "[
   CHECK(at("kkt_residual") == 0.25);
   CHECK(at("fallback_rate") == 0);
   for (const double x : meter.take()) CHECK(std::isnan(x));
+  // What the model notes comes last, by name; what is not among the columns is left out.
+  DiagnosticsMeter noting({"a"}, {"a/gate/0", "penalty"});
+  CHECK(noting.columns().back() == "diagnostics/penalty");
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"a/gate/0", 0.5}, {"penalty", 2}}});
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"other", 9}, {"penalty", 4}, {"a/gate/0", 1}}});
+  const std::vector<double> noted = noting.take();
+  REQUIRE(noted.size() == noting.columns().size());
+  CHECK(noted[noted.size() - 2] == 0.75);
+  CHECK(noted.back() == 3);
   DiagnosticsMeter none;
   CHECK(none.columns().empty());
   none.add(record());

@@ -60,6 +60,8 @@ class SharingModel {
     }
     if (!(penalty_ >= 0 && penalty_ < std::numeric_limits<double>::infinity()))
       fail("SharingModel: penalty is ", penalty_, "; it must be finite and not negative");
+    layout.notes = sharing_.notes();
+    if (penalty_ > 0) layout.notes.push_back("penalty");
     layout_ = Shared<OutputLayout>(std::move(layout));
     const bool fused = !options.encoders.empty();
     if (!fused && (options.fusion || options.modality_dropout != 0))
@@ -83,6 +85,9 @@ class SharingModel {
   }
   Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return run(inputs, &pass); }
   AnySharing<T>& sharing() { return sharing_; }
+  /// What the Trainer's diagnostics get from here: every expert's mean weight in every gate over the rows it was run on,
+  /// "price/gate/experts.0", and the penalty as it is added to the loss, "penalty".
+  const std::vector<std::string>& notes() const { return layout_->notes; }
   /// One more task on the trained model: a head and, of the architecture, what a task has there for itself, drawn from `rng` or
   /// brought along (`added`). The outputs of the others stay as they are, bit for bit. Give the optimizer the new parameters
   /// (`optimizer.add(parameters(model))`) and make an objective of all tasks. Throws Error, and changes nothing, where the
@@ -116,7 +121,12 @@ class SharingModel {
   /// The predictions, and in training what the sharing adds to the loss. `ends`: of each task's own rows of x; none: all are.
   Outputs<T> outputs(PoolVector<Tensor<T>> predictions, const Tensor<T>& x, Pass* pass, const PoolVector<Index>& ends = {}) const {
     Outputs<T> all(layout_, {}, std::move(predictions));
-    if (penalty_ == 0 || !pass) return all;
+    if (!pass) return all;
+    if (penalty_ > 0) add_penalty(all, x, pass, ends);
+    all.note(pass->take_notes());
+    return all;
+  }
+  void add_penalty(Outputs<T>& all, const Tensor<T>& x, Pass* pass, const PoolVector<Index>& ends) const {
     const PoolVector<Tensor<T>> found = sharing_.penalty(x, pass);
     if (found.empty()) fail("SharingModel: penalty is ", penalty_, ", but ", sharing_.name(), " wants nothing small; leave it out");
     const bool by_task = found.size() == heads_.size();
@@ -132,7 +142,9 @@ class SharingModel {
         all.penalise(sum(part) * static_cast<T>(penalty_ / static_cast<double>(rows)),
                      by_task ? std::string_view(heads_[t].name) : std::string_view());
     }
-    return all;
+    double total = 0;
+    for (const Penalty<T>& p : all.penalties()) total += static_cast<double>(p.value.data()[0]);
+    pass->note(total);
   }
 
   Outputs<T> run(const Tensor<T>& x, Pass* pass) const {
@@ -195,6 +207,8 @@ void SharingModel<T>::add_task(std::string name, AnyModule<T> head, Rng& rng, Ad
   OutputLayout layout = *layout_;
   layout.names.push_back(name);
   layout.places.push_back({.separate = static_cast<Index>(heads_.size())});
+  layout.notes = sharing_.notes();
+  if (penalty_ > 0) layout.notes.push_back("penalty");
   layout_ = Shared<OutputLayout>(std::move(layout));
   heads_.emplace_back(std::move(name), std::move(head));
 }

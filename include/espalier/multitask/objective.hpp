@@ -230,6 +230,7 @@ Losses<T> MultiObjective<T>::operator()(const Outputs<T>& outputs, const Targets
     const Index task = p.task < 0 ? -1 : known(outputs.name(p.task), p.task);
     if (p.task < 0 || task >= 0) losses.penalise({p.value, task});  // a task that is not ours has no part in what we do
   }
+  if (!outputs.notes().empty()) losses.note(outputs);
   if (segments.empty()) return losses;
   if (!in_order) {  // tasks in another order than the heads
     const PoolVector<LossSegment<T>> unsorted = segments;
@@ -282,6 +283,8 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   record_.gramian.clear();
   record_.certificate = {};
   record_.group_weights.clear();
+  record_.notes.resize(static_cast<std::size_t>(losses.notes()));
+  for (Index i = 0; i < losses.notes(); ++i) record_.notes[static_cast<std::size_t>(i)] = losses.note(i);
   if (m == 0) return;
   row_losses_.clear();
   for (const Index task : record_.active) row_losses_.push_back(losses.value(task));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "espalier/multitask/aggregator/aggregator.hpp"
+#include "espalier/tensor/named.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
@@ -29,6 +30,7 @@ struct ObjectiveRecord {
   std::vector<double> gramian = {};        // [active, active]; empty where none was needed
   Certificate certificate = {};            // an aggregator's, with groups the worst; exact for weightings and kept weights
   std::vector<double> group_weights = {};  // [groups, active], the rest last; empty without groups
+  std::vector<Named<double>> notes = {};   // of the model: Outputs::note
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

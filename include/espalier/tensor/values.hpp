@@ -72,6 +72,7 @@ struct OutputLayout {
   };
   std::vector<std::string> names;
   std::vector<Place> places;
+  std::vector<std::string> notes = {};  // what a recording call tells of itself: see Outputs::note
 };
 
 /// What a model wants small besides the tasks' losses, the indecision of its gates for instance.
@@ -126,6 +127,15 @@ class Outputs {
     penalties_.push_back({std::move(value), number});
   }
   const PoolVector<Penalty<T>>& penalties() const { return penalties_; }
+  /// What a model has to tell of a step besides, such as the mean weights of its experts: a number for each of `layout()->notes`. It
+  /// reaches ObjectiveRecord; a model whose `notes()` gives the names has it in the Trainer's diagnostics. Throws Error for another
+  /// number of them.
+  void note(PoolVector<double> numbers) {
+    const std::size_t names = layout_ ? layout_->notes.size() : 0;
+    if (numbers.size() != names) fail("outputs: ", numbers.size(), " notes for ", names, " names; they must be as many");
+    notes_ = std::move(numbers);
+  }
+  const PoolVector<double>& notes() const { return notes_; }
   /// The number of a task, -1 when there is none of this name.
   Index find(std::string_view name, Index hint = 0) const {
     if (hint < size() && this->name(hint) == name) return hint;
@@ -152,6 +162,7 @@ class Outputs {
   Tensor<T> block_;
   PoolVector<Tensor<T>> separate_;
   PoolVector<Penalty<T>> penalties_;
+  PoolVector<double> notes_;
 };
 
 /// One loss per task, with names and the weight each was averaged over.
@@ -204,12 +215,20 @@ class Losses {
   /// What the model adds to the losses, their values and total apart; the tasks by their numbers here.
   const PoolVector<Penalty<T>>& penalties() const { return penalties_; }
   void penalise(Penalty<T> penalty) { penalties_.push_back(std::move(penalty)); }
+  /// What the model has noted, with its names.
+  void note(const Outputs<T>& outputs) {
+    noted_by_ = outputs.layout();
+    notes_ = outputs.notes();
+  }
+  Named<double> note(Index i) const { return {noted_by_->notes[static_cast<std::size_t>(i)], notes_[static_cast<std::size_t>(i)]}; }
+  Index notes() const { return static_cast<Index>(notes_.size()); }
 
  private:
   Names names_;
   PoolVector<Part> parts_;
   PoolVector<Penalty<T>> penalties_;
-  PoolVector<double> values_, weights_;
+  Shared<OutputLayout> noted_by_;
+  PoolVector<double> values_, weights_, notes_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -137,7 +137,7 @@ class Trainer {
       fail("Trainer: show_diagnostics is set, but the objective takes none; call objective.diagnose() first");
     check_files();
     check_parameters();
-    if (objective.diagnoses()) meter_ = DiagnosticsMeter(objective.names());
+    if (objective.diagnoses()) meter_ = DiagnosticsMeter(objective.names(), model_.notes());
     lay_out_history();
     for (const std::string& task : objective.names()) shown_.push_back({task, 0});
     batch_losses_ = shown_;

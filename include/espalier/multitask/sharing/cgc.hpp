@@ -46,11 +46,25 @@ class CGC {
       PoolVector<Tensor<T>> features = shared;
       for (const detail::ModelPart<T>& expert : own_[t]) features.push_back(expert(xs[t], pass));
       all.append(features.begin() + shared.size(), features.end());
-      out.push_back(detail::mixed(name, gates_[t](xs[t], pass), detail::stacked_experts(name, features)));
+      out.push_back(detail::mixed(name, gates_[t](xs[t], pass), detail::stacked_experts(name, features), pass));
     }
     for (const detail::ModelPart<T>& gate : shared_gate_)
-      out.push_back(detail::mixed(name, gate(xs[count], pass), detail::stacked_experts(name, all)));
+      out.push_back(detail::mixed(name, gate(xs[count], pass), detail::stacked_experts(name, all), pass));
     return out;
+  }
+  /// `price/gate/shared.0`, `price/gate/own.price.0`, and `gate/...` of the shared gate: the mean weights that a recording call
+  /// notes. `level` comes before the expert's name.
+  std::vector<std::string> notes(std::string_view level = {}) const {
+    std::vector<std::string> all;
+    for (std::size_t t = 0; t < tasks_.size(); ++t) {
+      for (const detail::ModelPart<T>& expert : shared_) all.push_back(join(tasks_[t], "/gate/", level, expert.name));
+      for (const detail::ModelPart<T>& expert : own_[t]) all.push_back(join(tasks_[t], "/gate/", level, expert.name));
+    }
+    if (shared_gate_.empty()) return all;
+    for (const detail::ModelPart<T>& expert : shared_) all.push_back(join("gate/", level, expert.name));
+    for (const auto& own : own_)
+      for (const detail::ModelPart<T>& expert : own) all.push_back(join("gate/", level, expert.name));
+    return all;
   }
   /// Gives it the gate of the shared features, over all experts. For PLE.
   void add_shared_gate(Rng& rng) {

@@ -50,7 +50,7 @@ class MMoE {
     for (const detail::ModelPart<T>& expert : experts_) features.push_back(expert(x, pass));
     const Tensor<T> stacked = detail::stacked_experts(name, features);
     PoolVector<Tensor<T>> all;
-    for (const detail::ModelPart<T>& gate : gates_) all.push_back(detail::mixed(name, gate(x, pass), stacked));
+    for (const detail::ModelPart<T>& gate : gates_) all.push_back(detail::mixed(name, gate(x, pass), stacked, pass));
     while (all.size() < tasks_.size()) all.push_back(all[0]);
     return all;
   }
@@ -60,6 +60,14 @@ class MMoE {
     NamedList<Tensor<T>> all;
     for (const detail::ModelPart<T>& gate : gates_)
       all.add(gates_.size() == tasks_.size() ? gate.name.substr(6) : "all", gate(x, nullptr));
+    return all;
+  }
+  /// `price/gate/experts.0`, or `gate/experts.0` of one gate for all: the mean weights that a recording call notes.
+  std::vector<std::string> notes() const {
+    std::vector<std::string> all;
+    for (std::size_t g = 0; g < gates_.size(); ++g)
+      for (const detail::ModelPart<T>& expert : experts_)
+        all.push_back(join(gates_.size() == tasks_.size() ? tasks_[g] + "/gate/" : "gate/", expert.name));
     return all;
   }
   /// What each gate would like small, [batch, 1]; undefined for one without such a wish, none when no gate has. See DSelectK.

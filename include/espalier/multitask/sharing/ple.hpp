@@ -44,6 +44,13 @@ class PLE {
     return xs;
   }
 
+  /// As CGC's, with the level: `price/gate/levels.0.shared.0`.
+  std::vector<std::string> notes() const {
+    std::vector<std::string> all;
+    for (std::size_t l = 0; l < levels_.size(); ++l)
+      for (std::string& note : levels_[l].notes(join("levels.", l, '.'))) all.push_back(std::move(note));
+    return all;
+  }
   /// The new task has experts of its own at the last level alone, those it brings; below, where a shared gate would weigh them for
   /// all, it takes what is shared.
   void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {

@@ -8,11 +8,17 @@
 //   void own();                                                               // tags the parameters with their owners
 //   void fields(auto&& visit);
 //
-// and, where it has one, `PoolVector<Tensor<T>> penalty(x, pass)`, what training is to keep small besides the losses
-// (SharingOptions::penalty): [batch, 1] for each task, of what it has for itself, undefined for a task without, or one for what
-// all share; none: it has no such wish; where it can take on one more task without a change for the
-// others, `void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng)`. SharingModel (model/sharing_model.hpp)
-// puts heads on any of them. Every part runs under its own name, so that adding a task or an expert shifts nobody's random numbers.
+// and, where it has such a thing,
+//
+//   PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const;      // what training is to keep small besides the losses
+//                                       // (SharingOptions::penalty): [batch, 1] for each task, of what it has for itself, undefined
+//                                       // for a task without; or one for what all share; or none
+//   std::vector<std::string> notes() const;                                   // what a recording call notes (Pass::note), which is
+//                                       // what its gates do: "price/gate/experts.0"
+//   void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng);   // one more, the others as they were
+//
+// SharingModel (model/sharing_model.hpp) puts heads on any of them. Every part runs under its own name, so that adding a task or an
+// expert shifts nobody's random numbers.
 // Included by name, as models with a trunk for all do without.
 
 #include "espalier/nn/sequential.hpp"
@@ -87,12 +93,18 @@ Index width_of(std::string_view who, const ModelPart<T>& part, Index in) {
   return y.shape()[1];
 }
 
-/// sum_e gate[:, e] of the experts' features [batch, ...], stacked along axis 1.
+/// sum_e gate[:, e] of the experts' features [batch, ...], stacked along axis 1. Notes each expert's mean weight.
 template <class T>
-Tensor<T> mixed(std::string_view who, const Tensor<T>& gate, const Tensor<T>& stacked) {
+Tensor<T> mixed(std::string_view who, const Tensor<T>& gate, const Tensor<T>& stacked, Pass* pass) {
   if (gate.rank() != 2 || gate.shape()[0] != stacked.shape()[0] || gate.shape()[1] != stacked.shape()[1])
     fail(who, ": a gate gave ", gate.shape(), "; for ", stacked.shape()[1], " experts it must be ",
          Shape{stacked.shape()[0], stacked.shape()[1]});
+  const Index batch = gate.shape()[0], experts = gate.shape()[1];
+  for (Index e = 0; pass && e < experts; ++e) {
+    double sum = 0;
+    for (Index i = 0; i < batch; ++i) sum += static_cast<double>(gate.data()[i * experts + e]);
+    pass->note(sum / static_cast<double>(batch));
+  }
   Shape shape = gate.shape();
   while (shape.rank() < stacked.rank()) shape.push_back(1);
   return sum(reshape(gate, shape) * stacked, {1});
@@ -147,6 +159,7 @@ class AnySharing {
   PoolVector<Tensor<T>> operator()(const Tensor<T>& x, Pass* pass) const { return held_->call(x, pass); }
   /// One for each task, one for all, or none.
   PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
+  std::vector<std::string> notes() const { return held_->notes(); }
   void own() { held_->own(); }
   /// One more task, the last one; what the others get stays as it is, bit for bit. Throws Error where that cannot be.
   void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) { held_->add_task(task, added, rng); }
@@ -169,6 +182,7 @@ class AnySharing {
     virtual const std::vector<std::string>& tasks() const = 0;
     virtual PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const = 0;
     virtual PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual std::vector<std::string> notes() const = 0;
     virtual void own() = 0;
     virtual void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) = 0;
     virtual const void* type() const = 0;
@@ -187,6 +201,10 @@ class AnySharing {
         return sharing.penalty(x, pass);
       else
         return {};
+    }
+    std::vector<std::string> notes() const override {
+      if constexpr (requires { sharing.notes(); }) return sharing.notes();
+      else return {};
     }
     void own() override { sharing.own(); }
     void add_task(const std::string& task, [[maybe_unused]] const AddedTask<T>& added, [[maybe_unused]] Rng& rng) override {
