@@ -421,6 +421,60 @@ TEST_CASE("FAMO gives more to the task whose loss falls least, and its hooks mus
   CHECK_FALSE(called);
 }
 
+TEST_CASE("a weighting every k steps: weights are kept, and learned in the steps that find them", "[fast]") {
+  for (const Combiner& combiner : {Combiner(UncertaintyWeighting{{.lr = 0.5}}), Combiner(RLW{}), Combiner(GradNorm{{.lr = 0.5}}),
+                                   Combiner(FAMO{{.lr = 0.5}})}) {
+    CAPTURE(combiner.name());
+    Setup setup(combiner);
+    setup.objective = MultiObjective<double>(three, combiner, {.every = 4});
+    setup.objective.diagnose();
+    Rng draws{4};
+    const Tensor<double> x = Tensor<double>::normal({6, 5}, draws), size = Tensor<double>::normal({6, 2}, draws);
+    std::vector<double> found;
+    int looked = 0;
+    for (int i = 0; i < 12; ++i) {
+      // Size is absent in steps 5 and 6, between two solutions.
+      const bool there = i != 5 && i != 6;
+      const Targets<double> targets{{"kind", Tensor<Index>({6}, {0, 1, 2, 0, 1, 2})},
+                                    {"size", {size, Tensor<double>::full({6}, there)}},
+                                    {"done", Tensor<Index>({6}, {0, 1, 0, 1, 1, 0})}};
+      clear_gradients(setup.model);
+      Pass pass{Rng{1}, static_cast<std::uint64_t>(i)};
+      const Losses<double> losses = setup.objective(setup.model(x, pass), targets);
+      const std::vector<Values> rows = explicit_gradients(losses, tensors_of(setup.model));
+      setup.objective.backward(losses);
+      const ObjectiveRecord& record = setup.objective.record();
+      const bool finds = i == 0 || i == 4 || i == 8;
+      if (finds) found = record.weights;
+      if (there) CHECK(record.weights == found);
+      CHECK(record.gramian.empty() == !finds);
+      // What is kept is what the gradients are joined by.
+      Values expected;
+      for (std::size_t p = 0; p < rows[0].size(); ++p) {
+        expected.push_back(record.weights[0] * rows[0][p]);
+        for (std::size_t r = 1; r < record.active.size(); ++r)
+          expected.back() = expected.back() + record.weights[r] * rows[r][p];
+      }
+      CHECK(gradient_error(setup.model, expected) < 1e-10);
+      setup.optimizer.step();
+      setup.objective.after_step([&] { return ++looked, setup.objective(setup.model(x), targets); });
+    }
+    CHECK(looked == (combiner.learns_after_step() ? 3 : 0));
+    // A run resumes between two solutions, bit for bit.
+    const Scratch scratch;
+    const auto make = [&](Setup& s) { s.objective = MultiObjective<double>(three, combiner, {.every = 4}); };
+    Setup whole(combiner), half(combiner), again(combiner);
+    make(whole), make(half), make(again);
+    whole.train(0, 20);
+    half.train(0, 10);
+    save(scratch("half.safetensors"), half.state());
+    State state = again.state();
+    load(scratch("half.safetensors"), state);
+    again.train(10, 20);
+    CHECK(same_bits(values_of(again.model), values_of(whole.model)));
+  }
+}
+
 TEST_CASE("weightings refuse what they cannot weigh", "[fast]") {
   Sum sum;
   CHECK(weights_of(sum, {3, 4, 5}) == Numbers{1, 1, 1});

@@ -458,6 +458,20 @@ TEST_CASE("a run does not go on under other options, and the message is about th
   CHECK(resume({.epochs = 3, .schedule = PlateauSchedule{}, .early_stopping = {.patience = 5}}, {.other_schedule = true}) == 0.01);
 }
 
+TEST_CASE("a group of parameters that the model does not have, or does not share, is refused", "[fast]") {
+  Setup setup;
+  const auto make = [&](std::vector<std::string> groups) {
+    MultiObjective<float> objective{{{"sign", CrossEntropy{}}, {"sum", MSE{}}}, UPGrad{}, {.groups = std::move(groups)}};
+    Trainer trainer{setup.model, objective, setup.optimizer, {.epochs = 1, .progress = quiet}};
+    trainer.fit(data(2));
+  };
+  CHECK_NOTHROW(make({"trunk.0", "encoders", "encoders.b", "fusion.gate.weight"}));
+  CHECK_THROWS_WITH(make({"trunk.9"}), Catch::Contains("Trainer: the objective's group 'trunk.9' has no parameter of this model that tasks "
+                                                       "share; shared are: encoders, encoders.a, encoders.a.0, encoders.a.0.weight, ") &&
+                                           Catch::EndsWith("; did you mean 'trunk.0'?"));
+  CHECK_THROWS_WITH(make({"heads.sign"}), Catch::Contains("the objective's group 'heads.sign' has no parameter"));
+}
+
 TEST_CASE("what is wrong with a sample is said of its row in the data, wherever the shuffled batch has it", "[fast]") {
   Dataset<float> train = data(2), validation = data(3, 300);
   const auto fit = [&](Index batch) {

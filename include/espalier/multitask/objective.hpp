@@ -53,16 +53,19 @@ class MultiObjective {
   }
   std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
+  const AggregationOptions& options() const { return options_; }
   /// A task that has learned enough: its loss is still computed, but takes no part in `backward`, as if the task were absent, so
   /// that neither its head nor what is shared moves for it; it may even be NaN. Among the fields. Throws Error for an unknown task.
   void stop(std::string_view task, bool stopped = true);
   bool stopped(Index task) const { return stopped_.data()[task]; }
 
-  /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share.
-  /// (Aggregators have it anyway.) A program that never calls this does not compile it.
+  /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share, and for
+  /// methods that see the gradients themselves. (Of the others it is a part.) A program that never calls this does not compile it.
   void diagnose() {
     diagnoses_ = true;
     if (!combiner_.aggregates()) measure_ = &MultiObjective::measure;
+    if (combiner_.kind() == CombinerKind::jacobian)
+      rows_gramian_ = [](TaskGradients<T>& gradients, std::span<double> out) { gradients.gramian(out); };
   }
   bool diagnoses() const { return diagnoses_; }
 
@@ -178,7 +181,9 @@ class MultiObjective {
   Combiner combiner_;
   Join join_;
   Measure measure_;
+  void (*rows_gramian_)(TaskGradients<T>&, std::span<double>) = nullptr;  // of a method that does without, for the record
   bool diagnoses_ = false;
+  bool kept_step_ = false;  // the last step's weights were those of an earlier one
   bool waits_ = false;  // the method is yet to see the losses after the step
   AggregationOptions options_;
   std::vector<Combiner> group_combiners_;  // one per group; combiner_ serves the rest
@@ -282,6 +287,7 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   record_.weights.assign(m, 0);
   record_.gramian.clear();
   record_.certificate = {};
+  record_.descent.clear();
   record_.group_weights.clear();
   record_.notes.resize(static_cast<std::size_t>(losses.notes()));
   for (Index i = 0; i < losses.notes(); ++i) record_.notes[static_cast<std::size_t>(i)] = losses.note(i);
@@ -292,7 +298,7 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   if (!losses.penalties().empty()) penalise(losses);
   (this->*join_)(losses, info, options);
   ++step_;
-  waits_ = combiner_.learns_after_step();
+  waits_ = combiner_.learns_after_step() && !kept_step_;
 }
 
 template <Differentiable T>
@@ -313,8 +319,12 @@ MultiObjective<T>::MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combin
                                   Measure measurement, AggregationOptions options)
     : combiner_(std::move(combiner)), join_(join), measure_(measurement), options_(std::move(options)) {
   if (options_.every < 1) fail("MultiObjective: every is ", options_.every, "; it must be at least 1");
-  if (combiner_.kind() != CombinerKind::gramian && (options_.every > 1 || options_.at_representation || !options_.groups.empty()))
-    fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes no AggregationOptions");
+  if (combiner_.kind() == CombinerKind::jacobian && options_.every > 1)
+    fail("MultiObjective: ", combiner_.name(), " works on the gradients of every step; it has no weights to be kept for `every` ",
+         options_.every, " steps");
+  if (combiner_.kind() != CombinerKind::gramian && (options_.at_representation || !options_.groups.empty()))
+    fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes neither at_representation ",
+         "nor groups");
   if (options_.at_representation && !options_.groups.empty())
     fail("MultiObjective: at_representation and groups exclude each other; the representation has no parameters to group");
   if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
@@ -391,14 +401,20 @@ void MultiObjective<T>::weigh(const Losses<T>& losses, const StepInfo& info, Bac
   std::vector<double>& values = scratch_;
   values.clear();
   for (Index task : record_.active) values.push_back(losses.value(task));
-  if (measure_) (this->*measure_)(losses);
-  if (combiner_.looks_at_gradients())
-    combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
-  else combiner_.weights(std::span<const double>(values), info, record_.weights);
-  check_weights();
+  const bool solve = !take_kept(record_.weights);
+  if (solve) {
+    if (measure_) (this->*measure_)(losses);
+    if (combiner_.looks_at_gradients())
+      combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
+    else combiner_.weights(std::span<const double>(values), info, record_.weights);
+    check_weights();
+  }
   Sweep<T> sweep({.retain = options.retain_graph});
   for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
   sweep.run();
+  kept_step_ = !solve;
+  if (solve && options_.every > 1) keep(record_.weights);
+  since_ = ((solve ? 0 : since_) + 1) % options_.every;
 }
 
 template <Differentiable T>

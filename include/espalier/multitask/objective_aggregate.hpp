@@ -80,11 +80,13 @@ template <Differentiable T>
 void MultiObjective<T>::find_group_weights(TaskGradients<T>& gradients, const StepInfo& info, std::span<double> weights) {
   const std::size_t m = record_.active.size();
   std::vector<double> total(m * m, 0);
+  record_.descent.assign(m, 0);
   Certificate worst;
   for (std::size_t g = 0; g <= group_combiners_.size(); ++g) {
     gradients.gramian(record_.gramian, static_cast<Index>(g));
     find_weights(g < group_combiners_.size() ? group_combiners_[g] : combiner_, info, weights.subspan(g * m, m));
     for (std::size_t i = 0; i < total.size(); ++i) total[i] += record_.gramian[i];
+    for (std::size_t i = 0; i < total.size(); ++i) record_.descent[i / m] += record_.gramian[i] * weights[g * m + i % m];
     const Certificate& c = record_.certificate;
     if (c.status > worst.status) {
       worst.status = c.status;
@@ -123,7 +125,13 @@ void MultiObjective<T>::aggregate_rows(const Losses<T>& losses, const StepInfo& 
   for (const auto& part : losses.parts()) start(sweep, losses, part, {});
   sweep.run();
   gradients.settle();
-  typename TaskGradients<T>::Blocks blocks(gradients);
+  const std::size_t m = record_.active.size();
+  if (rows_gramian_) {  // the method does without
+    record_.gramian.resize(m * m);
+    rows_gramian_(gradients, record_.gramian);
+    record_.descent.assign(m, 0);
+  }
+  typename TaskGradients<T>::Blocks blocks(gradients, record_.descent);
   record_.certificate = combiner_.aggregate(blocks, info, record_.weights);
   check_weights();
   if (record_.certificate.status != Certificate::Status::no_active_task) blocks.finish(combiner_.name());
