@@ -334,6 +334,19 @@ TEST_CASE("tasks stop one by one, each by its own patience, and the run with the
   CHECK(found == std::vector<std::string>{"--", "--", "--", "--", "-b", "ab"});
   objective.stop("c");
   CHECK_FALSE(stopping.epoch({6, history}));
+  CHECK_THROWS_WITH(TaskStopping(objective, {.measure = "accuracy"}),
+                    "TaskStopping: the measure is 'accuracy'; say which way is better, for instance {.higher_is_better = true}");
+  {  // and that way counts
+    MultiObjective<double> one({{"a", MSE{}}});
+    TaskStopping rising(one, {.patience = 1, .measure = "r2", .higher_is_better = true});
+    History up({"validation/a/r2"});
+    for (const double r2 : {0.1, 0.5, 0.9}) {
+      up.append(std::vector<double>{r2});
+      CHECK(rising.epoch({0, up}));
+    }
+    up.append(std::vector<double>{0.2});
+    CHECK_FALSE(rising.epoch({3, up}));
+  }
   CHECK_THROWS_WITH(TaskStopping(objective, {.patience = 0}), "TaskStopping: patience is 0; it must be at least 1");
   CHECK_THROWS_WITH(TaskStopping(objective, {.tasks = {"d"}}), "TaskStopping: unknown task 'd'; known: a, b, c");
 
