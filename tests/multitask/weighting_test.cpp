@@ -268,6 +268,7 @@ TEST_CASE("GradNorm and diagnosed weightings see the explicit gradients in what 
     plain.train(0, 6);
     diagnosed.train(0, 6);
     CHECK(same_bits(values_of(plain.model), values_of(diagnosed.model)));
+    CHECK(plain.objective.record().gramian.empty() == !combiner.aggregates());  // of GradNorm, norms alone are no Gramian
 
     Rng rng{5};
     const Tensor<double> x = Tensor<double>::normal({7, 5}, rng), size = Tensor<double>::normal({7, 2}, rng);
@@ -303,6 +304,7 @@ TEST_CASE("GradNorm looks at what is shared by tag or by reach, not at heads", "
   const Tensor<double> x = Tensor<double>::normal({7, 5}, rng), h = matmul(x, w);
   const Outputs<double> outputs{{"a", matmul(h, v)}, {"b", sum(h, {1}, {.keep_axes = true})}};
   MultiObjective<double> objective({{"a", MSE{}}, {"b", MSE{}}}, GradNorm{});
+  objective.diagnose();
   const Tensor<double> one = Tensor<double>::ones({7, 1});
   const Losses<double> losses = objective(outputs, {{"a", one}, {"b", one}});
   const Values rows = {grad(loss_of(losses, 0), {w}, {.retain_graph = true})[0], grad(loss_of(losses, 1), {w}, {.retain_graph = true})[0]};

@@ -157,6 +157,8 @@ class MultiObjective {
 
   void weigh(const Losses<T>& losses, const StepInfo& info, BackwardOptions options);
 
+  /// Whether nobody looks at the inner products of different tasks.
+  bool norms_alone() const { return combiner_.looks_at_norms() && !diagnoses_; }
   /// A sweep that changes no gradient, for the Gramian alone.
   void measure(const Losses<T>& losses);
 
@@ -407,6 +409,7 @@ void MultiObjective<T>::weigh(const Losses<T>& losses, const StepInfo& info, Bac
     if (combiner_.looks_at_gradients())
       combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
     else combiner_.weights(std::span<const double>(values), info, record_.weights);
+    if (norms_alone()) record_.gramian.clear();  // it is none
     check_weights();
   }
   Sweep<T> sweep({.retain = options.retain_graph});

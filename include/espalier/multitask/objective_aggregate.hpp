@@ -10,13 +10,13 @@ template <Differentiable T>
 void MultiObjective<T>::measure(const Losses<T>& losses) {
   TaskGradients<T> gradients(record_.active, false);
   {
-    Sweep<T> sweep({.retain = true, .separate = true, .own = false}, &gradients);
+    Sweep<T> sweep({.retain = true, .separate = true, .own = false, .products = true}, &gradients);
     for (const auto& part : losses.parts()) start(sweep, losses, part, {});
     sweep.run();
   }
   gradients.settle();
   record_.gramian.resize(record_.active.size() * record_.active.size());
-  gradients.gramian(record_.gramian);
+  gradients.gramian(record_.gramian, 0, norms_alone());
 }
 
 template <Differentiable T>

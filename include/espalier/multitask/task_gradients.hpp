@@ -93,18 +93,19 @@ class TaskGradients final : public LeafSink<T> {
     }
   }
 
-  /// Writes J J^T over everything shared, of one group, to `out` [m, m], summed in double.
-  void gramian(std::span<double> out, Index group = 0) {
+  /// Writes J J^T over everything shared, of one group, to `out` [m, m], summed in double. With `diagonal` what is beside the
+  /// diagonal means nothing, and costs little.
+  void gramian(std::span<double> out, Index group = 0, bool diagonal = false) {
     std::fill(out.begin(), out.end(), 0.0);
     if (group == 0) multiply_adds_ = 0;
     for (const Entry& e : entries_) {
       if (e.group != group) continue;
       if (e.factor.defined()) {
         const LinearGramianCost cost = linear_gramian(
-            e.value, e.factor, [&](Index k, Index l, double v) { add(out, e.labels[k].task, e.labels[l].task, v); });
+            e.value, e.factor, [&](Index k, Index l, double v) { add(out, e.labels[k].task, e.labels[l].task, v); }, diagonal);
         multiply_adds_ += cost.gramian() + cost.combination;
       } else {
-        add_dense(e.value, e.labels, out);
+        add_dense(e.value, e.labels, out, diagonal);
       }
     }
     for (const Thin& t : thin_)
@@ -365,7 +366,7 @@ class TaskGradients final : public LeafSink<T> {
     e.labels = joined;
   }
 
-  void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum) {
+  void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum, bool diagonal = false) {
     const Index count = labels.count(), size = value.size() / count;
     const auto pairs = static_cast<double>(count * (count + 1) / 2);
     multiply_adds_ += (pairs + static_cast<double>(count)) * static_cast<double>(size);
@@ -373,7 +374,7 @@ class TaskGradients final : public LeafSink<T> {
     for (Index k = 0; k < count; ++k) gradients.push_back(value.data() + k * size);
     const std::span<const T* const> all(gradients.data(), gradients.size());
     PoolVector<double> dots(static_cast<std::size_t>(count * count), 0.0);
-    kernels::add_pair_dots<T>(size, all, all, 0, dots.data());
+    kernels::add_pair_dots<T>(size, all, all, 0, dots.data(), diagonal);
     for (Index k = 0; k < count; ++k)
       for (Index l = k; l < count; ++l)
         add(sum, labels[k].task, labels[l].task, dots[static_cast<std::size_t>(k * count + l)]);
