@@ -609,6 +609,17 @@ TEST_CASE("the penalty of a task that takes no part, or is not ours, counts for 
   }
 }
 
+TEST_CASE("a task whose gate is another one has no penalty", "[fast]") {
+  Rng rng{1};
+  const AnySharing<double> sharing =
+      MMoE<double>(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng)),
+                       .gates = {DSelectK<double>(4, 3, rng), detail::SoftmaxGate<double>(4, 3, rng)}}, rng);
+  const Model model({.sharing = sharing, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}, .penalty = 0.3});
+  const auto y = recorded(model, draw({5, 4}, 5));
+  REQUIRE(y.penalties().size() == 1);
+  CHECK(y.penalties()[0].task == 0);
+}
+
 TEST_CASE("a model of one's own penalises what it likes, and a penalty that is not finite is refused", "[fast]") {
   Ridge model;
   MultiObjective<double> objective({{"y", MSE{}}});
@@ -868,6 +879,9 @@ TEST_CASE("what does not fit together is refused", "[fast]") {
                     "SharingModel: penalty is -1; it must be finite and not negative");
   CHECK_THROWS_WITH(recorded(Model({.sharing = mmoe(tasks), .heads = heads(), .penalty = 0.5}), draw({5, 4}, 1)),
                     "SharingModel: penalty is 0.5, but MMoE wants nothing small; leave it out");
+  CHECK_THROWS_WITH(Model({.sharing = mmoe(tasks), .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(7, 1, rng)}}})(draw({5, 4}, 1)),
+                    "SharingModel: the head of task 'b', on the features [5, 3]: linear: x is [5, 3], weight is [1, 7]; weight is [out, "
+                    "in] and x's last axis must equal in (7)");
   const std::vector<Named<AnyModule<double>>> encoders{{"left", Dense(2, 4, rng)}};
   CHECK_THROWS_WITH(Model({.encoders = encoders, .sharing = mmoe(tasks), .heads = heads()}),
                     "SharingModel: no fusion given; use ConcatFusion or GatedFusion");

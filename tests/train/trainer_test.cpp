@@ -458,6 +458,32 @@ TEST_CASE("a run does not go on under other options, and the message is about th
   CHECK(resume({.epochs = 3, .schedule = PlateauSchedule{}, .early_stopping = {.patience = 5}}, {.other_schedule = true}) == 0.01);
 }
 
+TEST_CASE("early stopping on the mean of a measure over the tasks that have it", "[fast]") {
+  const auto run = [](TrainerOptions options) {
+    Setup setup;
+    options.epochs = 12;
+    options.progress = quiet;
+    options.metrics = {{"sign", {metrics::Accuracy{}}}, {"sum", {metrics::R2{}, metrics::RMSE{}}}};
+    Trainer trainer{setup.model, setup.objective, setup.optimizer, options};
+    return History(trainer.fit(data(2), data(3, 40)));
+  };
+  const History losses = run({.monitor = "validation/*/loss", .early_stopping = {.patience = 4}});
+  for (Index e = 0; e < losses.rows(); ++e) {
+    const auto i = static_cast<std::size_t>(e);
+    CHECK(losses["validation/*/loss"][i] == Approx((losses["validation/sign/loss"][i] + losses["validation/sum/loss"][i]) / 2));
+  }
+  // A measure that one task has: the run is the one that looks at it, upwards.
+  const History both = run({.monitor = "validation/*/r2", .early_stopping = {.patience = 1}}),
+                alone = run({.monitor = "validation/sum/r2", .early_stopping = {.patience = 1}});
+  CHECK(both.rows() == alone.rows());
+  CHECK(std::ranges::equal(both["validation/*/r2"], alone["validation/sum/r2"]));
+  CHECK(both["validation/*/r2"].back() > both["validation/*/r2"][0]);
+  CHECK_FALSE(alone.has("validation/*/r2"));
+  CHECK_THROWS_WITH(run({.monitor = "validation/*/auroc"}),
+                    Catch::Contains("Trainer: monitor is 'validation/*/auroc', which is no loss or metric of this run; it can be: train/loss, "));
+  CHECK_THROWS_WITH(run({.monitor = "*/loss"}), Catch::Contains("which is no loss or metric of this run"));
+}
+
 TEST_CASE("a group of parameters that the model does not have, or does not share, is refused", "[fast]") {
   Setup setup;
   const auto make = [&](std::vector<std::string> groups) {

@@ -84,6 +84,7 @@ class SharingModel {
     return run(inputs, nullptr);
   }
   Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return run(inputs, &pass); }
+  const NamedList<AnyModule<T>>& encoders() const { return front_.encoders(); }
   AnySharing<T>& sharing() { return sharing_; }
   /// What the Trainer's diagnostics get from here: every expert's mean weight in every gate over the rows it was run on,
   /// "price/gate/experts.0", and the penalty as it is added to the loss, "penalty".
@@ -114,9 +115,13 @@ class SharingModel {
     return sharing_(x, pass);
   }
   Tensor<T> head(std::size_t t, const Tensor<T>& features, Pass* pass) const {
-    if (!pass) return heads_[t](features, nullptr);
-    const Pass::Scope scope(*pass, heads_name);
-    return heads_[t](features, pass);
+    try {
+      if (!pass) return heads_[t](features, nullptr);
+      const Pass::Scope scope(*pass, heads_name);
+      return heads_[t](features, pass);
+    } catch (const Error& e) {
+      fail("SharingModel: the head of task '", heads_[t].name, "', on the features ", features.shape(), ": ", e.what());
+    }
   }
   /// The predictions, and in training what the sharing adds to the loss. `ends`: of each task's own rows of x; none: all are.
   Outputs<T> outputs(PoolVector<Tensor<T>> predictions, const Tensor<T>& x, Pass* pass, const PoolVector<Index>& ends = {}) const {

@@ -57,6 +57,19 @@ template <class Lazy = void>
     fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, ", but checkpoint.last names no file");
 }
 
+/// Of a monitor like `validation/*/r2`: the places of the columns that it is the mean of, one for each task that has the measure.
+template <class Lazy = void>
+[[gnu::cold]] std::vector<std::size_t> aggregated_columns(std::string_view monitor, const std::vector<std::string>& columns) {
+  std::vector<std::size_t> places;
+  const std::size_t star = monitor.find("/*/");
+  if (star == std::string_view::npos) return places;
+  const std::string_view before = monitor.substr(0, star + 1), after = monitor.substr(star + 2);
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    if (columns[i].size() > before.size() + after.size() && columns[i].starts_with(before) && columns[i].ends_with(after))
+      places.push_back(i);
+  return places;
+}
+
 /// Throws Error unless the monitor is one of the run's measures, or none.
 template <class Lazy = void>
 [[gnu::cold]] void check_monitor(const std::string& monitor, const std::vector<std::string>& measures) {

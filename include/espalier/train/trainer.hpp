@@ -59,8 +59,8 @@ class Trainer {
   }
 
   /// A row per epoch: epoch (from 1), lr, seconds; train/loss and validation/loss, the sums over the tasks;
-  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; of an
-  /// objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
+  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; a monitor that is
+  /// the mean over tasks; of an objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
   const History& history() const { return history_; }
   /// Whether the run is over: all epochs are done, or patience is at its end.
   bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
@@ -226,14 +226,18 @@ class Trainer {
   }
   [[gnu::cold]] void lay_out_history() {
     std::vector<std::string> columns{"epoch", "lr", "seconds", "train/loss"};
+    std::vector<bool> higher(columns.size(), false);
     const auto add = [&](std::string name, bool higher_is_better) {
       if (name == options_.monitor) higher_is_better_ = higher_is_better;
+      higher.push_back(higher_is_better);
       columns.push_back(std::move(name));
     };
     for (const std::string& task : objective_->names()) add(join("train/", task, "/loss"), false);
     add("validation/loss", false);
     const Evaluation measures = evaluator_.result();
     for (const Evaluation::Measure& m : measures.measures()) add(join("validation/", m.task, '/', m.name), m.higher_is_better);
+    aggregated_ = detail::aggregated_columns(options_.monitor, columns);
+    if (!aggregated_.empty()) add(options_.monitor, higher[aggregated_[0]]);
     detail::check_monitor(options_.monitor, std::vector<std::string>(columns.begin() + 3, columns.end()));  // not the time it took
     for (std::string& column : meter_.columns()) columns.push_back(std::move(column));
     history_ = History(std::move(columns));
@@ -402,6 +406,11 @@ class Trainer {
     for (std::size_t k = 0; k < batch_losses_.size(); ++k) row.push_back(shown_[k].value);
     row.push_back(validation ? found.loss() : nan);
     for (const Evaluation::Measure& m : found.measures()) row.push_back(validation ? m.value : nan);
+    if (!aggregated_.empty()) {
+      double sum = 0;
+      for (const std::size_t place : aggregated_) sum += row[place];
+      row.push_back(sum / static_cast<double>(aggregated_.size()));
+    }
     for (const double x : meter_.take()) row.push_back(x);
     std::vector<Named<double>> measures;
     for (const Evaluation::Measure& m : found.measures())
@@ -451,6 +460,7 @@ class Trainer {
   bool ended_ = false;                         // `fit` came to the end of the run
   bool best_in_model_ = false;                 // the best values are in the model, the last ones are kept
   bool higher_is_better_ = false;              // of the monitored measure
+  std::vector<std::size_t> aggregated_;        // the columns it is the mean of, where it is one of several tasks
   std::string ending_, monitor_;
   double base_lr_;
   LossSums losses_;                            // of this epoch's training
