@@ -723,6 +723,35 @@ TEST_CASE("a step's record tells every gate's mean weights", "[fast]") {
   }
 }
 
+namespace {
+
+/// An architecture of one's own, of a part that notes what its gates do, without names for that.
+struct Wrapped {
+  static constexpr std::string_view name = "Wrapped";
+  MMoE<double> inner;
+  const std::vector<std::string>& tasks() const { return inner.tasks(); }
+  PoolVector<Tensor<double>> operator()(const Tensor<double>& x, Pass* pass) const { return inner(x, pass); }
+  void own() { inner.own(); }
+  void fields(auto&& visit) { visit("inner", inner); }
+};
+
+}  // namespace
+
+TEST_CASE("an architecture of one's own need not name its gates, and says that it takes on no task", "[fast]") {
+  Rng rng{1};
+  const MMoE<double> mmoe(4, {.tasks = tasks, .experts = repeat<double>(3, stage(rng))}, rng);
+  Model model({.sharing = Wrapped{mmoe}, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 2, rng)}}});
+  const Tensor<double> x = draw({5, 4}, 5);
+  CHECK(model.notes().empty());
+  Pass pass{Rng{1}};
+  mmoe(x, &pass);  // notes of somebody else
+  CHECK(model(x, pass).notes().empty());
+  mmoe(x, &pass);
+  CHECK(make(zoo[0])(x, pass).notes().size() == 6);
+  CHECK_THROWS_WITH(model.add_task("c", Dense(3, 1, rng), rng),
+                    "Wrapped: task 'c' cannot be added, as it has no add_task; make a new model of all tasks");
+}
+
 TEST_CASE("the Trainer's history has the gates, over steps, resumed runs and a task more; the chart draws them", "[fast]") {
   const std::string path = "sharing_gates_test.safetensors", csv = "sharing_gates_test.csv";
   const Tensor<double> x = draw({60, 4}, 5);

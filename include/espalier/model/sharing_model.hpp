@@ -112,7 +112,10 @@ class SharingModel {
     require(x, "SharingModel");
     if (!pass) return sharing_(x, nullptr);
     const Pass::Scope scope(*pass, sharing_name);
-    return sharing_(x, pass);
+    pass->take_notes();  // what came before is not ours
+    PoolVector<Tensor<T>> found = sharing_(x, pass);
+    if (layout_->notes.size() == (penalty_ > 0 ? 1 : 0)) pass->take_notes();  // a sharing that has no names for what its parts note
+    return found;
   }
   Tensor<T> head(std::size_t t, const Tensor<T>& features, Pass* pass) const {
     try {
