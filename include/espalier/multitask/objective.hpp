@@ -421,14 +421,6 @@ void MultiObjective<T>::weigh(const Losses<T>& losses, const StepInfo& info, Bac
 }
 
 template <Differentiable T>
-void MultiObjective<T>::penalise(const Losses<T>& losses) {
-  Sweep<T> sweep({.retain = true});
-  for (const Penalty<T>& p : losses.penalties())
-    if (counts(losses, p)) sweep.start(p.value, Tensor<T>::full(p.value.shape(), T(1)));
-  sweep.run();
-}
-
-template <Differentiable T>
 void MultiObjective<T>::check_weights() const {
   for (std::size_t i = 0; i < record_.weights.size(); ++i)
     if (!std::isfinite(record_.weights[i]))

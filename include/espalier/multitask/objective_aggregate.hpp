@@ -1,10 +1,18 @@
 #pragma once
 // How a MultiObjective joins the tasks' gradients: by weights from their inner products, at the parameters, in groups of them or
-// at the representation, in every step or every few; or by a method that sees the gradients themselves.
+// at the representation, in every step or every few; or by a method that sees the gradients themselves. And what comes beside them.
 
 #include "espalier/multitask/objective.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
+
+template <Differentiable T>
+void MultiObjective<T>::penalise(const Losses<T>& losses) {
+  Sweep<T> sweep({.retain = true});
+  for (const Penalty<T>& p : losses.penalties())
+    if (counts(losses, p)) sweep.start(p.value, Tensor<T>::full(p.value.shape(), T(1)));
+  sweep.run();
+}
 
 template <Differentiable T>
 void MultiObjective<T>::measure(const Losses<T>& losses) {

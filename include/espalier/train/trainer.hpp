@@ -211,18 +211,10 @@ class Trainer {
   /// A group without a parameter would go unnoticed: its weights join nothing.
   [[gnu::cold]] void check_groups() {
     if (objective_->options().groups.empty()) return;
-    std::vector<std::string> shared;  // paths, and folders of them
+    std::vector<std::string> shared;
     for (const Named<Tensor<T>>& p : espalier::parameters<T>(model_))
-      if (leaf_of(p.value)->owner.kind != Owner::Kind::task)
-        for (std::size_t end = 0; end != std::string::npos;) {
-          end = p.name.find('.', end + 1);
-          std::string path = p.name.substr(0, end);
-          if (std::find(shared.begin(), shared.end(), path) == shared.end()) shared.push_back(std::move(path));
-        }
-    for (const std::string& group : objective_->options().groups)
-      if (std::find(shared.begin(), shared.end(), group) == shared.end())
-        fail("Trainer: the objective's group '", group, "' has no parameter of this model that tasks share; shared are: ",
-             listing(shared, [](const std::string& n) { return n; }), did_you_mean(group, shared));
+      if (leaf_of(p.value)->owner.kind != Owner::Kind::task) shared.push_back(p.name);
+    detail::check_groups(objective_->options().groups, shared);
   }
   [[gnu::cold]] void lay_out_history() {
     std::vector<std::string> columns{"epoch", "lr", "seconds", "train/loss"};
