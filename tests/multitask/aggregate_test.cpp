@@ -4,6 +4,7 @@
 #include "espalier/io/checkpoint.hpp"
 #include "espalier/model/multi_task_model.hpp"
 #include "espalier/multitask/aggregator.hpp"
+#include "espalier/multitask/diagnostics.hpp"
 #include "espalier/multitask/objective.hpp"
 #include "espalier/ops/functions.hpp"
 #include "espalier/optim/adam.hpp"
@@ -459,11 +460,54 @@ TEST_CASE("groups of parameters have weights of their own", "[fast]") {
 TEST_CASE("options that a method has no use for are refused", "[fast]") {
   const auto make = [](const Combiner& method, AggregationOptions options) { MultiObjective<double>(losses_for(four), method, options); };
   CHECK_THROWS_WITH(make(UPGrad{}, {.every = 0}), "MultiObjective: every is 0; it must be at least 1");
-  CHECK_THROWS_WITH(make(Sum{}, {.every = 2}), "MultiObjective: sum does not work on inner products of gradients; it takes no AggregationOptions");
-  CHECK_THROWS_WITH(make(MoCo{}, {.at_representation = true}),
-                    "MultiObjective: moco does not work on inner products of gradients; it takes no AggregationOptions");
+  CHECK_THROWS_WITH(make(DBMTL{}, {.every = 2}),
+                    "MultiObjective: db_mtl works on the gradients of every step; it has no weights to be kept for `every` 2 steps");
+  for (const AggregationOptions& options : {AggregationOptions{.at_representation = true}, AggregationOptions{.groups = {"trunk"}}})
+    for (const Combiner& method : {Combiner(MoCo{}), Combiner(Sum{})})
+      CHECK_THROWS_WITH(make(method, options), join("MultiObjective: ", method.name(),
+                                                    " does not work on inner products of gradients; it takes neither at_representation "
+                                                    "nor groups"));
   CHECK_THROWS_WITH(make(MGDA{}, {.at_representation = true, .groups = {"trunk.0"}}),
                     "MultiObjective: at_representation and groups exclude each other; the representation has no parameters to group");
+}
+
+TEST_CASE("a diagnosed record has the Gramian and J d of every method, groups of parameters included", "[fast]") {
+  std::vector<std::pair<Combiner, AggregationOptions>> cases;
+  for (const Combiner& method : methods()) cases.emplace_back(method, AggregationOptions{});
+  cases.emplace_back(UPGrad{}, AggregationOptions{.groups = {"trunk.0"}});
+  cases.emplace_back(NashMTL{}, AggregationOptions{.groups = {"trunk.2.bias", "trunk.0"}});
+  cases.emplace_back(Sum{}, AggregationOptions{});
+  cases.emplace_back(FixedWeights{{1, 2, 3, 4}}, AggregationOptions{});
+  for (const auto& [method, options] : cases)
+    for (const bool packed : {true, false}) {
+      CAPTURE(method.name(), options.groups.size(), packed);
+      auto model = make_model(packed), plain = make_model(packed);
+      MultiObjective<double> objective(losses_for(four), method, options), without(losses_for(four), method, options);
+      objective.diagnose();
+      const auto all = parameters<double>(model);
+      parameters<double>(plain);
+      const std::vector<std::string> absent{"c"};
+      const Losses<double> losses = losses_of(model, objective, 1, absent);
+      const std::vector<Values> rows = explicit_gradients(losses, tensors_of(model));
+      objective.backward(losses);
+      without.backward(losses_of(plain, without, 1, absent));
+      CHECK(same_bits(gradients_of(model), gradients_of(plain)));  // looking changes nothing
+      const Diagnostics d = diagnostics(objective.record());
+      REQUIRE(d.active == std::vector<Index>{0, 1, 3});
+      REQUIRE(d.descent.size() == 3);
+      for (std::size_t i = 0; i < 3; ++i) {
+        const auto& mine = rows[i];
+        double fall = 0, length = 0;
+        for (Index p = 0; p < all.size(); ++p) {
+          if (!in_trunk(all.at(p).name)) continue;
+          const auto &g = mine[static_cast<std::size_t>(p)], direction = gradient(all.at(p).value);
+          fall += sum(g * direction)();
+          length += sum(g * g)();
+        }
+        CHECK(d.descent[i] == Approx(fall).epsilon(1e-9).margin(1e-12));
+        CHECK(d.norms[i] == Approx(std::sqrt(length)).epsilon(1e-9));
+      }
+    }
 }
 
 // ---- methods that see the gradients themselves -------------------------------------------------------------------------------

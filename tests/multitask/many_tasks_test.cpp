@@ -122,6 +122,14 @@ TEST_CASE("a linear layer's Gramian is J J^T in either order of products", "[fas
         CHECK(gramian_error(found, expected) < 1e-12);
         CHECK(std::ranges::count(calls, 1) == static_cast<std::ptrdiff_t>(m * (m + 1) / 2));
       };
+      // The diagonal alone has the same bits.
+      std::vector<double> diagonals[2];
+      for (const bool alone : {false, true})
+        linear_gramian(g, x, [&](Index k, Index l, double v) {
+          if (k == l) diagonals[alone].push_back(v);
+          else if (alone) CHECK(v == 0);
+        }, alone);
+      CHECK(diagonals[0] == diagonals[1]);
       check([](const auto&... a) { detail::linear_gramian_by_kernel(a...); });
       check([](const auto&... a) { detail::linear_gramian_by_products(a...); });
       check([&](const auto&... a) {
@@ -149,6 +157,13 @@ TEST_CASE("inner products of many and of long vectors", "[fast]") {
         for (Index e = 0; i <= first + j && e < n; ++e)
           expected[static_cast<std::size_t>(i * columns + j)] += a.data()[i * n + e] * b.data()[j * n + e];
     CHECK(gramian_error(found, expected) < 1e-12);
+    Matrix diagonal(found.size(), 1.0);
+    kernels::add_pair_dots<double>(n, left, right, first, diagonal.data(), true);
+    for (Index i = 0; i < rows; ++i)
+      for (Index j = 0; j < columns; ++j) {
+        const auto at = static_cast<std::size_t>(i * columns + j);
+        CHECK(diagonal[at] == (i == first + j ? found[at] : 1));
+      }
   }
 }
 

@@ -268,6 +268,7 @@ TEST_CASE("GradNorm and diagnosed weightings see the explicit gradients in what 
     plain.train(0, 6);
     diagnosed.train(0, 6);
     CHECK(same_bits(values_of(plain.model), values_of(diagnosed.model)));
+    CHECK(plain.objective.record().gramian.empty() == !combiner.aggregates());  // of GradNorm, norms alone are no Gramian
 
     Rng rng{5};
     const Tensor<double> x = Tensor<double>::normal({7, 5}, rng), size = Tensor<double>::normal({7, 2}, rng);
@@ -303,6 +304,7 @@ TEST_CASE("GradNorm looks at what is shared by tag or by reach, not at heads", "
   const Tensor<double> x = Tensor<double>::normal({7, 5}, rng), h = matmul(x, w);
   const Outputs<double> outputs{{"a", matmul(h, v)}, {"b", sum(h, {1}, {.keep_axes = true})}};
   MultiObjective<double> objective({{"a", MSE{}}, {"b", MSE{}}}, GradNorm{});
+  objective.diagnose();
   const Tensor<double> one = Tensor<double>::ones({7, 1});
   const Losses<double> losses = objective(outputs, {{"a", one}, {"b", one}});
   const Values rows = {grad(loss_of(losses, 0), {w}, {.retain_graph = true})[0], grad(loss_of(losses, 1), {w}, {.retain_graph = true})[0]};
@@ -419,6 +421,60 @@ TEST_CASE("FAMO gives more to the task whose loss falls least, and its hooks mus
   bool called = false;
   sum.after_step([&] { return called = true, Losses<double>(); });
   CHECK_FALSE(called);
+}
+
+TEST_CASE("a weighting every k steps: weights are kept, and learned in the steps that find them", "[fast]") {
+  for (const Combiner& combiner : {Combiner(UncertaintyWeighting{{.lr = 0.5}}), Combiner(RLW{}), Combiner(GradNorm{{.lr = 0.5}}),
+                                   Combiner(FAMO{{.lr = 0.5}})}) {
+    CAPTURE(combiner.name());
+    Setup setup(combiner);
+    setup.objective = MultiObjective<double>(three, combiner, {.every = 4});
+    setup.objective.diagnose();
+    Rng draws{4};
+    const Tensor<double> x = Tensor<double>::normal({6, 5}, draws), size = Tensor<double>::normal({6, 2}, draws);
+    std::vector<double> found;
+    int looked = 0;
+    for (int i = 0; i < 12; ++i) {
+      // Size is absent in steps 5 and 6, between two solutions.
+      const bool there = i != 5 && i != 6;
+      const Targets<double> targets{{"kind", Tensor<Index>({6}, {0, 1, 2, 0, 1, 2})},
+                                    {"size", {size, Tensor<double>::full({6}, there)}},
+                                    {"done", Tensor<Index>({6}, {0, 1, 0, 1, 1, 0})}};
+      clear_gradients(setup.model);
+      Pass pass{Rng{1}, static_cast<std::uint64_t>(i)};
+      const Losses<double> losses = setup.objective(setup.model(x, pass), targets);
+      const std::vector<Values> rows = explicit_gradients(losses, tensors_of(setup.model));
+      setup.objective.backward(losses);
+      const ObjectiveRecord& record = setup.objective.record();
+      const bool finds = i == 0 || i == 4 || i == 8;
+      if (finds) found = record.weights;
+      if (there) CHECK(record.weights == found);
+      CHECK(record.gramian.empty() == !finds);
+      // What is kept is what the gradients are joined by.
+      Values expected;
+      for (std::size_t p = 0; p < rows[0].size(); ++p) {
+        expected.push_back(record.weights[0] * rows[0][p]);
+        for (std::size_t r = 1; r < record.active.size(); ++r)
+          expected.back() = expected.back() + record.weights[r] * rows[r][p];
+      }
+      CHECK(gradient_error(setup.model, expected) < 1e-10);
+      setup.optimizer.step();
+      setup.objective.after_step([&] { return ++looked, setup.objective(setup.model(x), targets); });
+    }
+    CHECK(looked == (combiner.learns_after_step() ? 3 : 0));
+    // A run resumes between two solutions, bit for bit.
+    const Scratch scratch;
+    const auto make = [&](Setup& s) { s.objective = MultiObjective<double>(three, combiner, {.every = 4}); };
+    Setup whole(combiner), half(combiner), again(combiner);
+    make(whole), make(half), make(again);
+    whole.train(0, 20);
+    half.train(0, 10);
+    save(scratch("half.safetensors"), half.state());
+    State state = again.state();
+    load(scratch("half.safetensors"), state);
+    again.train(10, 20);
+    CHECK(same_bits(values_of(again.model), values_of(whole.model)));
+  }
 }
 
 TEST_CASE("weightings refuse what they cannot weigh", "[fast]") {

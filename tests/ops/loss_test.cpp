@@ -490,6 +490,29 @@ TEST_CASE("segments must be in the order of the columns", "[fast]") {
                     "segment_losses: the predictions are [4]; they must be [batch, columns]");
 }
 
+TEST_CASE("a segment's loss that computes nothing without its options must come with them", "[fast]") {
+  const Tensor<double> p = Tensor<double>::ones({3, 3});
+  const Target<double> values(Tensor<double>::zeros({3, 3})), number(Tensor<double>::zeros({3, 1}));
+  const Target<double> classes(Tensor<Index>({3}, {0, 1, 2}));
+  const auto check = [&](const auto& loss, const Target<double>& target) {
+    const LossMethods<double>& methods = loss_methods<double, std::remove_cvref_t<decltype(loss)>>;
+    const LossSegment<double> without[] = {{&methods, 0, 3, &target, "a"}}, with[] = {{&methods, 0, 3, &target, "a", &loss}};
+    CHECK_THROWS_WITH(segment_losses(p, Segments(without)), join("segment_losses: segment 'a' has the loss ", methods.name,
+                                                                 " without its options; let `options` point to the loss"));
+    CHECK(segment_losses(p, Segments(with)).size() == 1);
+  };
+  check(Huber{}, values);
+  check(SmoothL1{}, values);
+  check(BinaryFocal{}, values);
+  check(Quantile{}, number);
+  check(Focal{}, classes);
+  for (const auto& [methods, target] : {std::pair{&loss_methods<double, CrossEntropy>, &classes}, {&loss_methods<double, MSE>, &values},
+                                        {&loss_methods<double, Ordinal>, &classes}, {&loss_methods<double, BCEWithLogits>, &values}}) {
+    const LossSegment<double> plain[] = {{methods, 0, 3, target, "a"}};
+    CHECK(segment_losses(p, Segments(plain)).size() == 1);  // they have losses without options
+  }
+}
+
 TEST_CASE("a target changed between forward and backward is refused", "[fast]") {
   const Tensor<double> p = parameter(Tensor<double>::ones({4, 2}));
   Tensor<double> t = Tensor<double>::zeros({4, 2});

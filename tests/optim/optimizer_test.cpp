@@ -196,6 +196,32 @@ TEST_CASE("a pack whose values lie elsewhere is refused", "[fast]") {
   REQUIRE_THROWS_WITH(Adam(list), "Adam: 'b' is a part of a pack, but its values are stored elsewhere");
 }
 
+TEST_CASE("parameters that cannot be taken on leave the optimizer as it was", "[fast]") {
+  const auto list = some_parameters<float>({{3}, {1, 2}, {1, 2}}), twin = some_parameters<float>({{3}, {1, 2}, {1, 2}});
+  const auto part = [](const auto& all, Index first, Index last) {
+    NamedList<Tensor<float>> some;
+    for (Index i = first; i < last; ++i) some.add(all.at(i).name, all.at(i).value);
+    return some;
+  };
+  Adam adam{part(list, 0, 1)}, reference{part(twin, 0, 1)};
+  step_both(part(list, 0, 1), adam, part(twin, 0, 1), reference, 2, [](int, Index) { return true; });
+  const Tensor<float> whole = pack_up(tensors(part(list, 1, 3)));
+  list.at(2).value.buffer()->data = whole.buffer()->data;
+  CHECK_THROWS_WITH(adam.add(list), "Adam: 'c' is a part of a pack, but its values are stored elsewhere");
+  NamedList<Tensor<float>> same_name;
+  same_name.add("a", parameter(Tensor<float>::zeros({1})));
+  CHECK_THROWS_WITH(adam.add(same_name), "Adam: two parameters have the name 'a'; names must differ");
+  NamedList<Tensor<float>> no_parameter;
+  no_parameter.add("x", Tensor<float>::zeros({1}));
+  CHECK_THROWS_WITH(adam.add(no_parameter), "Adam: 'x' [1] is not a parameter; make it one with parameter(tensor)");
+  CHECK(adam.parameters().size() == 1);
+  step_both(part(list, 0, 1), adam, part(twin, 0, 1), reference, 2, [](int, Index) { return true; });
+  require_equal(part(list, 0, 1), part(twin, 0, 1));
+  CHECK(fields_of(adam) == fields_of(reference));
+  adam.add(part(list, 0, 2));  // and it still can take on others
+  CHECK(adam.parameters().size() == 2);
+}
+
 TEST_CASE("an optimizer resumes from its fields bit for bit", "[fast]") {
   for (bool in_place : {true, false})
     for (bool as_pack : {true, false}) {

@@ -57,3 +57,19 @@ TEST_CASE("schedules refuse options that make no sense", "[fast]") {
                     "PlateauSchedule: patience is -1, cooldown is 0; neither may be negative");
   CHECK_THROWS_WITH(Schedule(WarmUp{.epochs = -1}), "WarmUp: epochs is -1; it must not be negative");
 }
+
+namespace {
+struct Mine {
+  double factor(double, double) const { return 0.5; }
+};
+template <class T>
+struct Other {
+  double factor(double, double) const { return 0.5; }
+};
+}  // namespace
+
+TEST_CASE("a schedule that does not describe itself goes by its type", "[fast]") {
+  CHECK(Schedule(Mine{}).text() == "Mine, which describes no options");
+  CHECK(Schedule(Other<std::vector<Mine>>{}).text() == "Other, which describes no options");
+  CHECK(Schedule(WarmUp{.then = Mine{}}).text() == "WarmUp{.epochs = 1, .then = Mine, which describes no options, .start = 0}");
+}

@@ -318,6 +318,28 @@ TEST_CASE("a method that diverges is reported, methods of one's own join, two mo
   CHECK(counted == std::vector<std::string>{"sum mae", "sum r2", "sign accuracy"});
 }
 
+TEST_CASE("a method is compared with itself, used in other ways", "[fast]") {
+  const Scratch scratch;
+  auto o = options();
+  o.seeds = 1;
+  o.candidates = 0;
+  o.file = scratch("runs.csv");
+  const std::vector<ComparedMethod> ways{UPGrad{}, {"every 3", UPGrad{}, {.every = 3}}, {"at the trunk", UPGrad{}, {.at_representation = true}},
+                                         {"by groups", UPGrad{}, {.groups = {"trunk.0.weight"}}}};
+  const Comparison found = compare({{"hard", model}}, losses, ways, data(), o);
+  std::vector<double> values;
+  for (const ComparedRun& run : found.runs()) {
+    CHECK(run.error.empty());
+    if (run.method != "sum" && run.task.empty()) values.push_back(run.test[0]);
+  }
+  REQUIRE(values.size() == 4);
+  for (std::size_t i = 1; i < 4; ++i) CHECK(values[i] != values[0]);
+  check_same(found, compare({{"hard", model}}, losses, ways, data(), o));  // all of it from the file
+  CHECK_THROWS_AS(compare({{"hard", model}}, losses, {UPGrad{}, {"every 3", UPGrad{}, {.every = 4}}}, data(), o), Error);
+  CHECK_THROWS_WITH(compare({{"hard", model}}, losses, {{"sum, grouped", Mean{}, {.groups = {"trunk.0"}}}}, data(), o),
+                    Catch::Contains("MultiObjective: mean does not work on inner products of gradients"));
+}
+
 TEST_CASE("a comparison refuses what makes no sense", "[fast]") {
   const Dataset<float> all = data(20);
   const auto refused = [&](auto&& change, const std::string& why, std::vector<ComparedMethod> methods = {}) {

@@ -112,6 +112,15 @@ TEST_CASE("a meter has means over the steps, each task over those it was in", "[
   CHECK(at("kkt_residual") == 0.25);
   CHECK(at("fallback_rate") == 0);
   for (const double x : meter.take()) CHECK(std::isnan(x));
+  // What the model notes comes last, by name; what is not among the columns is left out.
+  DiagnosticsMeter noting({"a"}, {"a/gate/0", "penalty"});
+  CHECK(noting.columns().back() == "diagnostics/penalty");
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"a/gate/0", 0.5}, {"penalty", 2}}});
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"other", 9}, {"penalty", 4}, {"a/gate/0", 1}}});
+  const std::vector<double> noted = noting.take();
+  REQUIRE(noted.size() == noting.columns().size());
+  CHECK(noted[noted.size() - 2] == 0.75);
+  CHECK(noted.back() == 3);
   DiagnosticsMeter none;
   CHECK(none.columns().empty());
   none.add(record());
@@ -172,6 +181,35 @@ TEST_CASE("the second look of FAMO leaves no trace in batch statistics and sees 
   detail::each_tensor(setup.model, [&](const std::string& name, auto& tensor) {
     if (name.ends_with("num_batches_tracked")) CHECK(static_cast<Index>(tensor.values()[0]) == batches);
   });
+}
+
+TEST_CASE("a step after which FAMO meets a loss that is not finite is taken, counted and told of", "[fast]") {
+  // The second evaluation of the third step sees a NaN: the run goes on with the fourth batch, as one that learned nothing there.
+  const Dataset<float> train = data(100);
+  const auto run = [&](Index broken, Index fits) {
+    Setup setup((Combiner(FAMO{})));
+    Index calls = 0, steps = 0;
+    const auto spoilt = [&](const Tensor<float>& y, const Target<float>& t) {
+      return ++calls == broken ? Tensor<float>::full({}, NAN) : mse(y, t.value);
+    };
+    setup.objective = MultiObjective<float>({{"sum", spoilt}, {"difference", MSE{}}}, FAMO{});
+    Trainer trainer{setup.model, setup.objective, setup.optimizer,
+                    {.epochs = 1, .batch = 20, .progress = quiet, .callbacks = {[&](const StepEvent&) { ++steps; }}}};
+    std::vector<float> at_error;
+    for (Index i = 1; i < fits; ++i) {
+      CHECK_THROWS_WITH(trainer.fit(train), "objective: after the step the loss of task 'sum' is nan; look at the learning rate; the "
+                                            "step has been taken, but famo has learned nothing from it");
+      at_error = weights(setup);
+    }
+    trainer.fit(train);
+    CHECK(steps == 5 - (fits - 1));  // the step's callbacks were not called
+    CHECK(calls == 10);              // every batch was seen once, before and after its step
+    if (broken < calls) CHECK(weights(setup) != at_error);
+    return weights(setup);
+  };
+  const std::vector<float> whole = run(-1, 1);
+  CHECK(run(10, 2) == whole);  // nothing follows the last step, so nothing it might have learned counts
+  CHECK(run(6, 2) != whole);
 }
 
 TEST_CASE("diagnosed runs resume in the middle of an epoch", "[fast]") {

@@ -289,6 +289,36 @@ TEST_CASE("a stopped task is as if it were absent, but its loss is still told", 
   }
 }
 
+TEST_CASE("a stopped task whose loss is NaN does not touch the others", "[fast]") {
+  Rng rng{3};
+  for (const bool packed : {true, false}) {
+    std::vector<Named<AnyModule<double>>> heads{
+        {"a", Linear<double>(4, 1, rng)}, {"b", Linear<double>(4, 2, rng)}, {"c", Linear<double>(4, 1, rng)}, {"k", Linear<double>(4, 3, rng)}};
+    if (!packed)
+      for (auto& head : heads) head.value = sequential(head.value);
+    MultiTaskModel<double> model({.trunk = sequential(Linear<double>(2, 4, rng), Tanh{}), .heads = heads});
+    const Tensor<double> x = Tensor<double>::normal({6, 2}, rng), y = Tensor<double>::normal({6, 1}, rng);
+    const Target<double> labels(Tensor<Index>({6}, {0, 1, 2, 0, 1, 2}));
+    for (const Combiner& combiner : {Combiner(Sum{}), Combiner(UPGrad{}), Combiner(GradDrop{})}) {
+      MultiObjective<double> objective({{"a", MSE{}}, {"b", MSE{}}, {"c", MSE{}}, {"k", CrossEntropy{}}}, combiner);
+      const auto gradients = [&](const Target<double>& b) {
+        clear_gradients(model);
+        Pass pass{rng};
+        objective.backward(objective(model(x, pass), {{"a", y}, {"b", b}, {"c", y * 2}, {"k", labels}}));
+        return gradients_of(model);
+      };
+      MultiObjective<double> masked = objective;
+      const Tensor<double> broken = Tensor<double>::full({6, 2}, NAN);
+      INFO(combiner.name() << (packed ? " packed" : ""));
+      const Values expected = gradients({broken, Tensor<double>::zeros({6})});
+      CHECK_THROWS_WITH(gradients(broken), Catch::Contains("the loss of task 'b' is nan"));
+      objective = masked;
+      objective.stop("b");
+      CHECK(same_bits(gradients(broken), expected));
+    }
+  }
+}
+
 TEST_CASE("tasks stop one by one, each by its own patience, and the run with the last", "[fast]") {
   MultiObjective<float> objective({{"a", MSE{}}, {"b", MSE{}}, {"c", MSE{}}});
   TaskStopping stopping(objective, {.patience = 2, .tasks = {"a", "b"}});
@@ -304,6 +334,19 @@ TEST_CASE("tasks stop one by one, each by its own patience, and the run with the
   CHECK(found == std::vector<std::string>{"--", "--", "--", "--", "-b", "ab"});
   objective.stop("c");
   CHECK_FALSE(stopping.epoch({6, history}));
+  CHECK_THROWS_WITH(TaskStopping(objective, {.measure = "accuracy"}),
+                    "TaskStopping: the measure is 'accuracy'; say which way is better, for instance {.higher_is_better = true}");
+  {  // and that way counts
+    MultiObjective<double> one({{"a", MSE{}}});
+    TaskStopping rising(one, {.patience = 1, .measure = "r2", .higher_is_better = true});
+    History up({"validation/a/r2"});
+    for (const double r2 : {0.1, 0.5, 0.9}) {
+      up.append(std::vector<double>{r2});
+      CHECK(rising.epoch({0, up}));
+    }
+    up.append(std::vector<double>{0.2});
+    CHECK_FALSE(rising.epoch({3, up}));
+  }
   CHECK_THROWS_WITH(TaskStopping(objective, {.patience = 0}), "TaskStopping: patience is 0; it must be at least 1");
   CHECK_THROWS_WITH(TaskStopping(objective, {.tasks = {"d"}}), "TaskStopping: unknown task 'd'; known: a, b, c");
 

@@ -448,9 +448,54 @@ TEST_CASE("a run does not go on under other options, and the message is about th
                     begin + "early stopping with restore_best is on there, off here, the monitor is validation/loss there, train/loss "
                             "here, " + other + "WarmUp{.epochs = 1, .then = PlateauSchedule{.gamma = 0.1, .patience = 10, .threshold "
                             "= 0.0001, .cooldown = 0, .floor = 0}, .start = 0} here" + end + way);
+  struct Mine {  // describes nothing: its type is all that is noticed
+    double factor(double, double) const { return 1; }
+  };
+  CHECK_THROWS_WITH(resume({.schedule = Mine{}, .early_stopping = {.patience = 5}}),
+                    begin + other + "Mine, which describes no options here" + end + way);
   // What may be another: the length, patience and min_delta; and the schedule, where that is asked for, with its state or without.
   CHECK(resume({.epochs = 3, .schedule = same, .early_stopping = {.patience = 1, .min_delta = 1e-9}}) == Approx(1e-4));
   CHECK(resume({.epochs = 3, .schedule = PlateauSchedule{}, .early_stopping = {.patience = 5}}, {.other_schedule = true}) == 0.01);
+}
+
+TEST_CASE("early stopping on the mean of a measure over the tasks that have it", "[fast]") {
+  const auto run = [](TrainerOptions options) {
+    Setup setup;
+    options.epochs = 12;
+    options.progress = quiet;
+    options.metrics = {{"sign", {metrics::Accuracy{}}}, {"sum", {metrics::R2{}, metrics::RMSE{}}}};
+    Trainer trainer{setup.model, setup.objective, setup.optimizer, options};
+    return History(trainer.fit(data(2), data(3, 40)));
+  };
+  const History losses = run({.monitor = "validation/*/loss", .early_stopping = {.patience = 4}});
+  for (Index e = 0; e < losses.rows(); ++e) {
+    const auto i = static_cast<std::size_t>(e);
+    CHECK(losses["validation/*/loss"][i] == Approx((losses["validation/sign/loss"][i] + losses["validation/sum/loss"][i]) / 2));
+  }
+  // A measure that one task has: the run is the one that looks at it, upwards.
+  const History both = run({.monitor = "validation/*/r2", .early_stopping = {.patience = 1}}),
+                alone = run({.monitor = "validation/sum/r2", .early_stopping = {.patience = 1}});
+  CHECK(both.rows() == alone.rows());
+  CHECK(std::ranges::equal(both["validation/*/r2"], alone["validation/sum/r2"]));
+  CHECK(both["validation/*/r2"].back() > both["validation/*/r2"][0]);
+  CHECK_FALSE(alone.has("validation/*/r2"));
+  CHECK_THROWS_WITH(run({.monitor = "validation/*/auroc"}),
+                    Catch::Contains("Trainer: monitor is 'validation/*/auroc', which is no loss or metric of this run; it can be: train/loss, "));
+  CHECK_THROWS_WITH(run({.monitor = "*/loss"}), Catch::Contains("which is no loss or metric of this run"));
+}
+
+TEST_CASE("a group of parameters that the model does not have, or does not share, is refused", "[fast]") {
+  Setup setup;
+  const auto make = [&](std::vector<std::string> groups) {
+    MultiObjective<float> objective{{{"sign", CrossEntropy{}}, {"sum", MSE{}}}, UPGrad{}, {.groups = std::move(groups)}};
+    Trainer trainer{setup.model, objective, setup.optimizer, {.epochs = 1, .progress = quiet}};
+    trainer.fit(data(2));
+  };
+  CHECK_NOTHROW(make({"trunk.0", "encoders", "encoders.b", "fusion.gate.weight"}));
+  CHECK_THROWS_WITH(make({"trunk.9"}), Catch::Contains("Trainer: the objective's group 'trunk.9' has no parameter of this model that tasks "
+                                                       "share; shared are: encoders, encoders.a, encoders.a.0, encoders.a.0.weight, ") &&
+                                           Catch::EndsWith("; did you mean 'trunk.0'?"));
+  CHECK_THROWS_WITH(make({"heads.sign"}), Catch::Contains("the objective's group 'heads.sign' has no parameter"));
 }
 
 TEST_CASE("what is wrong with a sample is said of its row in the data, wherever the shuffled batch has it", "[fast]") {

@@ -11,6 +11,17 @@
 namespace espalier::inline ESPALIER_ABI {
 
 namespace detail {
+/// Throws Error for a part of a task that comes later with a parameter that is somebody's already.
+template <class T>
+void check_new(std::string_view task, std::string_view what, AnyModule<T>& part) {
+  each_tensor(part, [&](const std::string& path, auto& tensor) {
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
+      if (const Leaf<T>* leaf = leaf_of(tensor); leaf && leaf->owner.kind != Owner::Kind::unknown)
+        fail("model: the ", what, " of task '", task, "' has a parameter, ", path, ", of ", leaf->owner.text(), "; a ", what,
+             " that comes later needs its own");
+  });
+}
+
 /// Tags the parameters of every head with its name; those that several heads have in common are shared.
 template <class T>
 void own_heads(std::vector<Named<AnyModule<T>>>& heads) {
@@ -201,12 +212,7 @@ void Heads<T>::add(std::string name, AnyModule<T> head) {
   if (!head) fail("model: the head of task '", name, "' is empty");
   for (const auto& known : heads_)
     if (known.name == name) fail("model: task '", name, "' appears twice; names must differ");
-  detail::each_tensor(head, [&](const std::string& path, auto& tensor) {
-    if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
-      if (const Leaf<T>* leaf = leaf_of(tensor); leaf && leaf->owner.kind != Owner::Kind::unknown)
-        fail("model: the head of task '", name, "' has a parameter, ", path, ", of ", leaf->owner.text(),
-             "; a head that comes later needs its own");
-  });
+  detail::check_new(name, "head", head);
   set_owner<T>(head, {Owner::Kind::task, name});
   OutputLayout layout = *layout_;
   layout.names.push_back(name);

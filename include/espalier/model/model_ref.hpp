@@ -59,8 +59,14 @@ class ModelRef {
   template <class M>
     requires(!std::same_as<M, ModelRef> && ModelFor<M, T>)
   ModelRef(const M& model)
-      : model_(&model), call_(&detail::call_model<T, M>), walk_([](const void* m, Visitor& visit) {
+      : model_(&model),
+        call_(&detail::call_model<T, M>),
+        walk_([](const void* m, Visitor& visit) {
           walk(*const_cast<M*>(static_cast<const M*>(m)), visit);  // `fields` is for readers and writers alike
+        }),
+        notes_([](const void* m) -> std::vector<std::string> {
+          if constexpr (requires(const M& named) { named.notes(); }) return static_cast<const M*>(m)->notes();
+          else return (void)m, std::vector<std::string>();
         }) {}
 
   /// Inference.
@@ -68,11 +74,14 @@ class ModelRef {
   /// Recorded.
   Outputs<T> operator()(const Inputs<T>& inputs, Pass& pass) const { return call_(model_, inputs, &pass); }
   void fields(Visitor& visit) { walk_(model_, visit); }
+  /// The names of what a recording call notes (Outputs::note): those of the model's `notes()`, where it has such.
+  std::vector<std::string> notes() const { return notes_(model_); }
 
  private:
   const void* model_;
   Outputs<T> (*call_)(const void*, const Inputs<T>&, Pass*);
   void (*walk_)(const void*, Visitor&);
+  std::vector<std::string> (*notes_)(const void*);
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -50,6 +50,8 @@ class Combiner {
   // What a weighting may have besides (weighting/weighting.hpp); nothing happens where the method has no such thing.
   /// Whether it is a weighting that looks at the gradients as well, so that `weights` must be given the Gramian.
   bool looks_at_gradients() const { return held_->looks_at_gradients(); }
+  /// Whether it looks at that Gramian's diagonal alone.
+  bool looks_at_norms() const { return held_->looks_at_norms(); }
   void weights(std::span<const double> losses, GramianView gramian, const StepInfo& info, std::span<double> out) {
     held_->weights(losses, gramian, info, out);
   }
@@ -77,6 +79,7 @@ class Combiner {
     virtual Certificate aggregate(JacobianBlocks& jacobian, const StepInfo& info, std::span<double> out) = 0;
     virtual void prepare(Index tasks) = 0;
     virtual bool looks_at_gradients() const = 0;
+    virtual bool looks_at_norms() const = 0;
     virtual void weights(std::span<const double> losses, GramianView gramian, const StepInfo& info, std::span<double> out) = 0;
     virtual void begin_epoch(Index epoch) = 0;
     virtual bool learns_after_step() const = 0;
@@ -107,6 +110,10 @@ class Combiner {
       if constexpr (requires { method.prepare(tasks); }) method.prepare(tasks);
     }
     bool looks_at_gradients() const override { return GradientWeighting<M>; }
+    bool looks_at_norms() const override {
+      if constexpr (requires { M::norms_alone; }) return GradientWeighting<M> && M::norms_alone;
+      else return false;
+    }
     void weights([[maybe_unused]] std::span<const double> losses, [[maybe_unused]] GramianView gramian,
                  [[maybe_unused]] const StepInfo& info, [[maybe_unused]] std::span<double> out) override {
       if constexpr (GradientWeighting<M>) method.weights(losses, gramian, info, out);

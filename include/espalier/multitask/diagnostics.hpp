@@ -26,8 +26,8 @@ struct Diagnostics {
   std::vector<double> weights;  // [m]
   std::vector<double> norms;    // [m] lengths of the gradients
   std::vector<double> cosines;  // [m, m] between them; 0 where one has no length
-  std::vector<double> descent;  // [m] J d = G w: how fast a small step along -d lowers each task's loss; below 0: it rises.
-                                // Empty with groups
+  std::vector<double> descent;  // [m] J d, which is G w for weights: how fast a small step along -d lowers each task's loss; below
+                                // 0: it rises
   double conflict_rate = 0;     // the share of the pairs of tasks with a cosine below 0; NaN for one task, or where unknown
   double residual = 0;          // of the optimality conditions, as the method certifies it; 0 for weightings
   bool fallback = false;        // the method had no answer and another one's was taken
@@ -54,8 +54,9 @@ inline Diagnostics diagnostics(const ObjectiveRecord& record) {
       sum += record.gramian[i * m + j] * record.weights[j];
       conflicts += j < i && d.cosines[i * m + j] < 0;
     }
-    if (record.group_weights.empty()) d.descent.push_back(sum);  // groups have a Gramian each
+    if (record.descent.empty() && record.group_weights.empty()) d.descent.push_back(sum);  // groups have a Gramian each
   }
+  if (!record.descent.empty()) d.descent = record.descent;
   const auto count = static_cast<double>(m);
   if (m > 1) d.conflict_rate = 2 * conflicts / (count * (count - 1));
   return d;

@@ -32,9 +32,10 @@ struct LinearGramianCost {
 
 namespace detail {
 
-/// Calls `add(k, l, value)` with the Gramian's entries for k <= l. g is [tasks, batch, out], x [batch, in].
+/// Calls `add(k, l, value)` with the Gramian's entries for k <= l. g is [tasks, batch, out], x [batch, in]. With `diagonal` those
+/// for k < l are 0.
 template <class T, class Add>
-void linear_gramian_by_kernel(const Tensor<T>& g, const Tensor<T>& x, const Add& add) {
+void linear_gramian_by_kernel(const Tensor<T>& g, const Tensor<T>& x, const Add& add, bool diagonal = false) {
   constexpr Index group = 8;
   const Index tasks = g.shape()[0], batch = g.shape()[1], out = g.shape()[2], in = x.shape()[1];
   Tensor<T> kernel = Tensor<T>::empty({batch, batch}), images = Tensor<T>::empty({std::min(group, tasks), batch, out});
@@ -54,7 +55,7 @@ void linear_gramian_by_kernel(const Tensor<T>& g, const Tensor<T>& x, const Add&
     sums.clear();
     sums.resize(static_cast<std::size_t>(rows * count), 0.0);
     kernels::add_pair_dots<T>(batch * out, {left.data(), static_cast<std::size_t>(rows)}, {right.data(), right.size()}, first,
-                              sums.data());
+                              sums.data(), diagonal);
     for (Index k = 0; k < rows; ++k)
       for (Index l = std::max<Index>(0, k - first); l < count; ++l)
         add(k, first + l, sums[static_cast<std::size_t>(k * count + l)]);
@@ -62,7 +63,7 @@ void linear_gramian_by_kernel(const Tensor<T>& g, const Tensor<T>& x, const Add&
 }
 
 template <class T, class Add>
-void linear_gramian_by_products(const Tensor<T>& g, const Tensor<T>& x, const Add& add) {
+void linear_gramian_by_products(const Tensor<T>& g, const Tensor<T>& x, const Add& add, bool diagonal = false) {
   const Index tasks = g.shape()[0], batch = g.shape()[1], out = g.shape()[2], in = x.shape()[1];
   // Rows of the weight at a time: 4 MB of float gradients stay in a last-level cache, and a product keeps a decent height.
   const Index rows = std::min(out, std::max<Index>(32, (Index{1} << 20) / std::max<Index>(1, tasks * in) / 32 * 32));
@@ -76,7 +77,7 @@ void linear_gramian_by_products(const Tensor<T>& g, const Tensor<T>& x, const Ad
     for (Index k = 0; k < tasks; ++k)
       kernels::gemm<T>(here, in, batch, {g.data() + k * batch * out + start, 1, out}, {x.data(), in, 1},
                        tile.raw() + k * rows * in, in);
-    kernels::add_pair_dots<T>(here * in, all, all, 0, sums.data());
+    kernels::add_pair_dots<T>(here * in, all, all, 0, sums.data(), diagonal);
   }
   for (Index k = 0; k < tasks; ++k)
     for (Index l = k; l < tasks; ++l) add(k, l, sums[static_cast<std::size_t>(k * tasks + l)]);
@@ -113,12 +114,12 @@ double product_gramian(const Tensor<T>& left, const Tensor<T>& right, const Labe
 }
 
 /// Calls `add(k, l, value)` with the Gramian's entries for tasks k <= l, in the order that costs less. g is
-/// [tasks, batch, out], x [batch, in]. Returns what it cost.
+/// [tasks, batch, out], x [batch, in]. Returns what it cost. With `diagonal` those for k < l are 0, and the others the same bits.
 template <class T, class Add>
-LinearGramianCost linear_gramian(const Tensor<T>& g, const Tensor<T>& x, const Add& add) {
+LinearGramianCost linear_gramian(const Tensor<T>& g, const Tensor<T>& x, const Add& add, bool diagonal = false) {
   const LinearGramianCost cost(g.shape()[0], g.shape()[1], x.shape()[1], g.shape()[2]);
-  if (cost.by_kernel()) detail::linear_gramian_by_kernel(g, x, add);
-  else detail::linear_gramian_by_products(g, x, add);
+  if (cost.by_kernel()) detail::linear_gramian_by_kernel(g, x, add, diagonal);
+  else detail::linear_gramian_by_products(g, x, add, diagonal);
   return cost;
 }
 

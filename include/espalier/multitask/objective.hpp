@@ -12,6 +12,7 @@
 // alone; heads keep their own gradients. What is shared: parameters that the assemblies tag so, encoders, and untagged parameters
 // that two or more tasks reach.
 // A task without labels in a batch is absent: no loss, no gradient, no row of the Gramian, no update of its head.
+// What a model wants small besides (Outputs::penalise) is no task: its gradient is added as it is.
 
 #include "espalier/autograd/functional.hpp"
 #include "espalier/multitask/aggregator/upgrad.hpp"
@@ -52,16 +53,19 @@ class MultiObjective {
   }
   std::string_view method_name() const { return combiner_.name(); }
   const ObjectiveRecord& record() const { return record_; }
+  const AggregationOptions& options() const { return options_; }
   /// A task that has learned enough: its loss is still computed, but takes no part in `backward`, as if the task were absent, so
-  /// that neither its head nor what is shared moves for it. Among the fields. Throws Error for an unknown task.
+  /// that neither its head nor what is shared moves for it; it may even be NaN. Among the fields. Throws Error for an unknown task.
   void stop(std::string_view task, bool stopped = true);
   bool stopped(Index task) const { return stopped_.data()[task]; }
 
-  /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share.
-  /// (Aggregators have it anyway.) A program that never calls this does not compile it.
+  /// From now on the record holds the Gramian for weightings too, which then costs them a sweep over what the tasks share, and for
+  /// methods that see the gradients themselves. (Of the others it is a part.) A program that never calls this does not compile it.
   void diagnose() {
     diagnoses_ = true;
     if (!combiner_.aggregates()) measure_ = &MultiObjective::measure;
+    if (combiner_.kind() == CombinerKind::jacobian)
+      rows_gramian_ = [](TaskGradients<T>& gradients, std::span<double> out) { gradients.gramian(out); };
   }
   bool diagnoses() const { return diagnoses_; }
 
@@ -83,7 +87,7 @@ class MultiObjective {
   ///   objective.after_step([&] { return objective(model(batch.inputs), batch.targets); });
   ///
   /// To be exact where there is dropout or batch normalisation, evaluate in a Pass of the same step, within NoGrad, and
-  /// discard the Pass. Throws Error when a loss is missing or not finite.
+  /// discard the Pass. Throws Error when a loss is missing or not finite; the step has been taken then, and the method is as it was.
   template <class Evaluate>
     requires std::is_invocable_r_v<Losses<T>, Evaluate>
   void after_step(Evaluate&& evaluate) {
@@ -137,6 +141,15 @@ class MultiObjective {
   static void add_single(Losses<T>& losses, Index task, const TaskLoss<T>& loss, const Tensor<T>& prediction,
                          const Target<T>& target);
 
+  /// The number of a task, -1 when there is none of this name.
+  Index known(const std::string& name, Index hint) const {
+    if (hint < size() && names()[static_cast<std::size_t>(hint)] == name) return hint;
+    const auto at = std::find(names().begin(), names().end(), name);
+    return at == names().end() ? -1 : at - names().begin();
+  }
+  /// Adds the gradients of the penalties that count, before those of the losses. Keeps the graph.
+  void penalise(const Losses<T>& losses);
+  bool counts(const Losses<T>& losses, const Penalty<T>& p) const { return p.task < 0 || takes_part(losses, p.task); }
   bool takes_part(const Losses<T>& losses, Index task) const { return losses.present(task) && !stopped_.data()[task]; }
 
   /// The cotangent of one part: weights of the tasks present, labelled where it matters.
@@ -144,6 +157,8 @@ class MultiObjective {
 
   void weigh(const Losses<T>& losses, const StepInfo& info, BackwardOptions options);
 
+  /// Whether nobody looks at the inner products of different tasks.
+  bool norms_alone() const { return combiner_.looks_at_norms() && !diagnoses_; }
   /// A sweep that changes no gradient, for the Gramian alone.
   void measure(const Losses<T>& losses);
 
@@ -168,7 +183,9 @@ class MultiObjective {
   Combiner combiner_;
   Join join_;
   Measure measure_;
+  void (*rows_gramian_)(TaskGradients<T>&, std::span<double>) = nullptr;  // of a method that does without, for the record
   bool diagnoses_ = false;
+  bool kept_step_ = false;  // the last step's weights were those of an earlier one
   bool waits_ = false;  // the method is yet to see the losses after the step
   AggregationOptions options_;
   std::vector<Combiner> group_combiners_;  // one per group; combiner_ serves the rest
@@ -216,6 +233,11 @@ Losses<T> MultiObjective<T>::operator()(const Outputs<T>& outputs, const Targets
                                                  : outputs.separate(place.separate), *target);
     }
   }
+  for (const Penalty<T>& p : outputs.penalties()) {
+    const Index task = p.task < 0 ? -1 : known(outputs.name(p.task), p.task);
+    if (p.task < 0 || task >= 0) losses.penalise({p.value, task});  // a task that is not ours has no part in what we do
+  }
+  if (!outputs.notes().empty()) losses.note(outputs);
   if (segments.empty()) return losses;
   if (!in_order) {  // tasks in another order than the heads
     const PoolVector<LossSegment<T>> unsorted = segments;
@@ -243,11 +265,15 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   record_.active.clear();
   bool any = false;
   for (Index k = 0; k < size(); ++k) {
-    if (!std::isfinite(losses.value(k)))
+    if (!std::isfinite(losses.value(k)) && !stopped_.data()[k])
       fail("objective: the loss of task '", losses.name(k), "' is ", std::isnan(losses.value(k)) ? "nan" : "infinite",
            "; nothing was updated. Look at the inputs, the labels and the learning rate");
     any |= takes_part(losses, k);
   }
+  for (const Penalty<T>& p : losses.penalties())
+    if (counts(losses, p) && !std::isfinite(p.value.data()[0]))
+      fail("objective: the model's penalty", p.task < 0 ? "" : join(" for task '", losses.name(p.task), "'"), " is ",
+           std::isnan(p.value.data()[0]) ? "nan" : "infinite", "; nothing was updated. Look at the inputs and the learning rate");
   for (const auto& part : losses.parts()) {
     const Node<T>* node = part.values.node().get();
     if (!node) continue;  // a loss that depends on no parameter has no gradient: such a task is absent
@@ -263,14 +289,18 @@ void MultiObjective<T>::backward(const Losses<T>& losses, BackwardOptions option
   record_.weights.assign(m, 0);
   record_.gramian.clear();
   record_.certificate = {};
+  record_.descent.clear();
   record_.group_weights.clear();
+  record_.notes.resize(static_cast<std::size_t>(losses.notes()));
+  for (Index i = 0; i < losses.notes(); ++i) record_.notes[static_cast<std::size_t>(i)] = losses.note(i);
   if (m == 0) return;
   row_losses_.clear();
   for (const Index task : record_.active) row_losses_.push_back(losses.value(task));
   const StepInfo info{step_, names(), record_.active, row_losses_, double{std::numeric_limits<T>::epsilon()}};
+  if (!losses.penalties().empty()) penalise(losses);
   (this->*join_)(losses, info, options);
   ++step_;
-  waits_ = combiner_.learns_after_step();
+  waits_ = combiner_.learns_after_step() && !kept_step_;
 }
 
 template <Differentiable T>
@@ -291,8 +321,12 @@ MultiObjective<T>::MultiObjective(std::vector<Named<TaskLoss<T>>> losses, Combin
                                   Measure measurement, AggregationOptions options)
     : combiner_(std::move(combiner)), join_(join), measure_(measurement), options_(std::move(options)) {
   if (options_.every < 1) fail("MultiObjective: every is ", options_.every, "; it must be at least 1");
-  if (combiner_.kind() != CombinerKind::gramian && (options_.every > 1 || options_.at_representation || !options_.groups.empty()))
-    fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes no AggregationOptions");
+  if (combiner_.kind() == CombinerKind::jacobian && options_.every > 1)
+    fail("MultiObjective: ", combiner_.name(), " works on the gradients of every step; it has no weights to be kept for `every` ",
+         options_.every, " steps");
+  if (combiner_.kind() != CombinerKind::gramian && (options_.at_representation || !options_.groups.empty()))
+    fail("MultiObjective: ", combiner_.name(), " does not work on inner products of gradients; it takes neither at_representation ",
+         "nor groups");
   if (options_.at_representation && !options_.groups.empty())
     fail("MultiObjective: at_representation and groups exclude each other; the representation has no parameters to group");
   if (losses.empty()) fail("MultiObjective: no task given; it needs at least one loss");
@@ -369,14 +403,21 @@ void MultiObjective<T>::weigh(const Losses<T>& losses, const StepInfo& info, Bac
   std::vector<double>& values = scratch_;
   values.clear();
   for (Index task : record_.active) values.push_back(losses.value(task));
-  if (measure_) (this->*measure_)(losses);
-  if (combiner_.looks_at_gradients())
-    combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
-  else combiner_.weights(std::span<const double>(values), info, record_.weights);
-  check_weights();
+  const bool solve = !take_kept(record_.weights);
+  if (solve) {
+    if (measure_) (this->*measure_)(losses);
+    if (combiner_.looks_at_gradients())
+      combiner_.weights(values, GramianView{record_.gramian, static_cast<Index>(record_.active.size())}, info, record_.weights);
+    else combiner_.weights(std::span<const double>(values), info, record_.weights);
+    if (norms_alone()) record_.gramian.clear();  // it is none
+    check_weights();
+  }
   Sweep<T> sweep({.retain = options.retain_graph});
   for (const auto& part : losses.parts()) start(sweep, losses, part, record_.weights);
   sweep.run();
+  kept_step_ = !solve;
+  if (solve && options_.every > 1) keep(record_.weights);
+  since_ = ((solve ? 0 : since_) + 1) % options_.every;
 }
 
 template <Differentiable T>

@@ -1,22 +1,30 @@
 #pragma once
 // How a MultiObjective joins the tasks' gradients: by weights from their inner products, at the parameters, in groups of them or
-// at the representation, in every step or every few; or by a method that sees the gradients themselves.
+// at the representation, in every step or every few; or by a method that sees the gradients themselves. And what comes beside them.
 
 #include "espalier/multitask/objective.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
 
 template <Differentiable T>
+void MultiObjective<T>::penalise(const Losses<T>& losses) {
+  Sweep<T> sweep({.retain = true});
+  for (const Penalty<T>& p : losses.penalties())
+    if (counts(losses, p)) sweep.start(p.value, Tensor<T>::full(p.value.shape(), T(1)));
+  sweep.run();
+}
+
+template <Differentiable T>
 void MultiObjective<T>::measure(const Losses<T>& losses) {
   TaskGradients<T> gradients(record_.active, false);
   {
-    Sweep<T> sweep({.retain = true, .separate = true, .own = false}, &gradients);
+    Sweep<T> sweep({.retain = true, .separate = true, .own = false, .products = true}, &gradients);
     for (const auto& part : losses.parts()) start(sweep, losses, part, {});
     sweep.run();
   }
   gradients.settle();
   record_.gramian.resize(record_.active.size() * record_.active.size());
-  gradients.gramian(record_.gramian);
+  gradients.gramian(record_.gramian, 0, norms_alone());
 }
 
 template <Differentiable T>
@@ -80,11 +88,13 @@ template <Differentiable T>
 void MultiObjective<T>::find_group_weights(TaskGradients<T>& gradients, const StepInfo& info, std::span<double> weights) {
   const std::size_t m = record_.active.size();
   std::vector<double> total(m * m, 0);
+  record_.descent.assign(m, 0);
   Certificate worst;
   for (std::size_t g = 0; g <= group_combiners_.size(); ++g) {
     gradients.gramian(record_.gramian, static_cast<Index>(g));
     find_weights(g < group_combiners_.size() ? group_combiners_[g] : combiner_, info, weights.subspan(g * m, m));
     for (std::size_t i = 0; i < total.size(); ++i) total[i] += record_.gramian[i];
+    for (std::size_t i = 0; i < total.size(); ++i) record_.descent[i / m] += record_.gramian[i] * weights[g * m + i % m];
     const Certificate& c = record_.certificate;
     if (c.status > worst.status) {
       worst.status = c.status;
@@ -123,7 +133,13 @@ void MultiObjective<T>::aggregate_rows(const Losses<T>& losses, const StepInfo& 
   for (const auto& part : losses.parts()) start(sweep, losses, part, {});
   sweep.run();
   gradients.settle();
-  typename TaskGradients<T>::Blocks blocks(gradients);
+  const std::size_t m = record_.active.size();
+  if (rows_gramian_) {  // the method does without
+    record_.gramian.resize(m * m);
+    rows_gramian_(gradients, record_.gramian);
+    record_.descent.assign(m, 0);
+  }
+  typename TaskGradients<T>::Blocks blocks(gradients, record_.descent);
   record_.certificate = combiner_.aggregate(blocks, info, record_.weights);
   check_weights();
   if (record_.certificate.status != Certificate::Status::no_active_task) blocks.finish(combiner_.name());

@@ -93,18 +93,19 @@ class TaskGradients final : public LeafSink<T> {
     }
   }
 
-  /// Writes J J^T over everything shared, of one group, to `out` [m, m], summed in double.
-  void gramian(std::span<double> out, Index group = 0) {
+  /// Writes J J^T over everything shared, of one group, to `out` [m, m], summed in double. With `diagonal` what is beside the
+  /// diagonal means nothing, and costs little.
+  void gramian(std::span<double> out, Index group = 0, bool diagonal = false) {
     std::fill(out.begin(), out.end(), 0.0);
     if (group == 0) multiply_adds_ = 0;
     for (const Entry& e : entries_) {
       if (e.group != group) continue;
       if (e.factor.defined()) {
         const LinearGramianCost cost = linear_gramian(
-            e.value, e.factor, [&](Index k, Index l, double v) { add(out, e.labels[k].task, e.labels[l].task, v); });
+            e.value, e.factor, [&](Index k, Index l, double v) { add(out, e.labels[k].task, e.labels[l].task, v); }, diagonal);
         multiply_adds_ += cost.gramian() + cost.combination;
       } else {
-        add_dense(e.value, e.labels, out);
+        add_dense(e.value, e.labels, out, diagonal);
       }
     }
     for (const Thin& t : thin_)
@@ -167,7 +168,8 @@ class TaskGradients final : public LeafSink<T> {
   /// rows; `finish` adds them to the gradients.
   class Blocks final : public JacobianBlocks {
    public:
-    explicit Blocks(TaskGradients& gradients) : all_(gradients) {
+    /// Adds J d, a number for every task, to `descent` [m] as directions come; or does not, where that is empty.
+    explicit Blocks(TaskGradients& gradients, std::span<double> descent = {}) : all_(gradients), descent_(descent) {
       for (std::size_t i = 0; i < all_.entries_.size(); ++i) {
         const Shape& shape = all_.entries_[i].leaf->shape;
         if (shape.size() == 0) continue;
@@ -186,18 +188,7 @@ class TaskGradients final : public LeafSink<T> {
       return path.empty() ? unnamed_ = join("parameter ", cut(block).entry) : path;
     }
     std::span<const double> rows(Index block) override {
-      const Entry& e = entry(block);
-      const Cut& c = cut(block);
-      const Index n = size(block);
-      values_.clear();
-      values_.resize(static_cast<std::size_t>(tasks() * n), 0);
-      const Tensor<T> formed = e.factor.defined() ? Tensor<T>::empty({n}) : Tensor<T>();
-      for (Index r = 0; r < e.labels.count(); ++r) {
-        if (formed.defined()) form(e, r, c.begin, c.rows, const_cast<T*>(formed.data()));
-        const T* from = formed.defined() ? formed.data() : e.value.data() + r * whole(block) + offset(block);
-        double* to = values_.data() + all_.row(e.labels[r].task) * n;
-        for (Index k = 0; k < n; ++k) to[k] = static_cast<double>(from[k]);
-      }
+      fill(block, values_);
       return {values_.data(), values_.size()};
     }
     void direction(Index block, std::span<const double> d) override {
@@ -211,6 +202,10 @@ class TaskGradients final : public LeafSink<T> {
       T* to = whole.raw() + offset(block);
       for (std::size_t k = 0; k < d.size(); ++k) to[k] = static_cast<T>(d[k]);
       ++handed_over_;
+      if (descent_.empty()) return;
+      fill(block, watched_);  // not `values_`, which the method may still be reading
+      for (std::size_t i = 0; i < descent_.size(); ++i)
+        for (std::size_t k = 0; k < d.size(); ++k) descent_[i] += watched_[i * d.size() + k] * d[k];
     }
     /// Throws Error unless every block has been given a direction.
     void finish(std::string_view method) {
@@ -235,11 +230,28 @@ class TaskGradients final : public LeafSink<T> {
     const Cut& cut(Index block) const { return cuts_[static_cast<std::size_t>(block)]; }
     const Entry& entry(Index block) const { return all_.entries_[cut(block).entry]; }
 
+    /// The rows of a block, [tasks, size].
+    void fill(Index block, PoolVector<double>& to_all) const {
+      const Entry& e = entry(block);
+      const Cut& c = cut(block);
+      const Index n = size(block);
+      to_all.clear();
+      to_all.resize(static_cast<std::size_t>(tasks() * n), 0);
+      const Tensor<T> formed = e.factor.defined() ? Tensor<T>::empty({n}) : Tensor<T>();
+      for (Index r = 0; r < e.labels.count(); ++r) {
+        if (formed.defined()) form(e, r, c.begin, c.rows, const_cast<T*>(formed.data()));
+        const T* from = formed.defined() ? formed.data() : e.value.data() + r * whole(block) + offset(block);
+        double* to = to_all.data() + all_.row(e.labels[r].task) * n;
+        for (Index k = 0; k < n; ++k) to[k] = static_cast<double>(from[k]);
+      }
+    }
+
     TaskGradients& all_;
+    std::span<double> descent_;
     PoolVector<Cut> cuts_;
     PoolVector<Tensor<T>> directions_;  // [1, shape] of each parameter
     Index handed_over_ = 0;
-    PoolVector<double> values_;
+    PoolVector<double> values_, watched_;
     mutable std::string unnamed_;
   };
 
@@ -354,7 +366,7 @@ class TaskGradients final : public LeafSink<T> {
     e.labels = joined;
   }
 
-  void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum) {
+  void add_dense(const Tensor<T>& value, const Labels& labels, std::span<double> sum, bool diagonal = false) {
     const Index count = labels.count(), size = value.size() / count;
     const auto pairs = static_cast<double>(count * (count + 1) / 2);
     multiply_adds_ += (pairs + static_cast<double>(count)) * static_cast<double>(size);
@@ -362,7 +374,7 @@ class TaskGradients final : public LeafSink<T> {
     for (Index k = 0; k < count; ++k) gradients.push_back(value.data() + k * size);
     const std::span<const T* const> all(gradients.data(), gradients.size());
     PoolVector<double> dots(static_cast<std::size_t>(count * count), 0.0);
-    kernels::add_pair_dots<T>(size, all, all, 0, dots.data());
+    kernels::add_pair_dots<T>(size, all, all, 0, dots.data(), diagonal);
     for (Index k = 0; k < count; ++k)
       for (Index l = k; l < count; ++l)
         add(sum, labels[k].task, labels[l].task, dots[static_cast<std::size_t>(k * count + l)]);

@@ -5,7 +5,8 @@
 // There is no hidden training flag. The Pass holds the random key (seed, stream, step and the path of the module that
 // draws, so that adding a layer elsewhere shifts nobody's numbers) and collects updates of buffers such as running
 // statistics, which take effect when the Pass ends: on `commit()` or, at the latest, in its destructor. `discard()` drops
-// them (an evaluation that must leave no trace); so does leaving by an exception.
+// them (an evaluation that must leave no trace); so does leaving by an exception. Numbers that a module notes on the way, such as
+// what its gates do, are handed on by the model (Outputs::note).
 
 #include <exception>
 
@@ -71,6 +72,9 @@ class Pass {
     if (!counter.buffer()->frozen) counters_.push_back(counter);
   }
 
+  /// A number for whoever diagnoses, and all of them so far, which are forgotten then.
+  void note(double number) { notes_.push_back(number); }
+  PoolVector<double> take_notes() { return std::exchange(notes_, {}); }
   template <class Lazy = void>
   void commit();
   void discard() {
@@ -111,6 +115,7 @@ class Pass {
   PoolVector<Update<float>> updates_float_;
   PoolVector<Update<double>> updates_double_;
   PoolVector<Tensor<Index>> counters_;
+  PoolVector<double> notes_;
 };
 
 template <class Lazy>

@@ -17,7 +17,7 @@ struct LossSegment {
   Index begin, end;  // columns
   const Target<T>* target;
   std::string_view task;  // for messages
-  const void* options = nullptr;  // the loss itself, where its options are to count; read during the call alone
+  const void* options = nullptr;  // the loss itself, where its options are to count or it has no others; read in the call alone
 };
 
 /// The losses of the segments of a block, [segments]. Keeps a diagonal cotangent diagonal: a task's loss depends on its own
@@ -105,16 +105,22 @@ struct SegmentLosses {
   }
 
  private:
-  /// Runs of neighbouring segments of one elementwise loss, and segments of classes one by one.
+  /// Runs of neighbouring segments of one elementwise loss, and segments of classes one by one. With `scale`, [columns], those
+  /// where it is 0 are left out.
   template <class F>
-  void each_run(const Tensor<T>& y, const Tensor<T>& t, F&& f) const {
+  void each_run(const Tensor<T>& y, const Tensor<T>& t, F&& f, const T* scale = nullptr) const {
     const Index batch = y.shape()[0], columns = y.shape()[1];
+    const auto left_out = [&](std::size_t k) {
+      const Segment& s = segments[k];
+      return scale && s.begin < s.end && scale[s.begin] == 0;
+    };
     for (std::size_t k = 0; k < segments.size();) {
       const std::size_t first = k++;
+      if (left_out(first)) continue;
       const LossMethods<T>& loss = *segments[first].loss;
       const bool settled = segments[first].settled;
       while (!loss.of_classes() && k < segments.size() && segments[k].loss == &loss && segments[k].settled == settled &&
-             segments[k].begin == segments[k - 1].end)
+             segments[k].begin == segments[k - 1].end && !left_out(k))
         ++k;
       f(loss, LossColumns<T>{batch, columns, segments[first].begin, segments[k - 1].end, y.data(), t.data(),
                              weights.defined() ? weights.data() : nullptr,
@@ -124,12 +130,13 @@ struct SegmentLosses {
   }
   const Index* classes_of(Index k) const { return classes.data() + k * classes.shape()[1]; }
 
-  /// dy = scale * weight * slope, column by column.
+  /// dy = scale * weight * slope, column by column. Where the scale is 0, a task that is absent or has been stopped, dy is 0
+  /// whatever the slope, which may be NaN.
   void slopes(const Tensor<T>& y, const Tensor<T>& target, const T* scale, T* dy) const {
     Index covered = 0;
-    for (const Segment& s : segments) covered += s.end - s.begin;
+    for (const Segment& s : segments) covered += s.begin < s.end && scale[s.begin] != 0 ? s.end - s.begin : 0;
     if (covered < y.shape()[1]) std::fill_n(dy, y.size(), T(0));
-    each_run(y, target, [&](const LossMethods<T>& loss, const LossColumns<T>& at) { loss.slopes(at, scale, dy); });
+    each_run(y, target, [&](const LossMethods<T>& loss, const LossColumns<T>& at) { loss.slopes(at, scale, dy); }, scale);
   }
 
   /// Graph operations only: the truth that `slopes` is tested against, and the way to second derivatives.
@@ -287,6 +294,9 @@ Tensor<T> segment_losses(const Tensor<T>& block, std::span<const LossSegment<T>>
   for (const LossSegment<T>& s : segments) {
     if (s.begin < covered || s.end < s.begin || s.end > columns)
       fail("segment_losses: segment '", s.task, "' is [", s.begin, ", ", s.end, "); it must lie in [", covered, ", ", columns, "]");
+    if (!s.options && s.loss->needs_options)
+      fail("segment_losses: segment '", s.task, "' has the loss ", s.loss->name,
+           " without its options; let `options` point to the loss");
     covered = s.end;
     weighted |= s.target->weight.defined();
     classes |= s.loss->of_classes();

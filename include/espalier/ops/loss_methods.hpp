@@ -130,6 +130,7 @@ struct LossMethods {
   /// The slope by graph operations: the truth that `slopes` is tested against, and the way to second derivatives. `parameters`
   /// is [count, width], undefined where there are none.
   Tensor<T> (*slope)(const Tensor<T>& y, const Tensor<T>& target, const Index* classes, const Tensor<T>& parameters);
+  bool needs_options;  // computes nothing without its struct, as Huber does not know its delta
 
   bool of_classes() const { return target == LossTarget::classes; }
   /// The target is one class per sample.
@@ -237,7 +238,8 @@ struct ElementwiseLoss {
                                           settle_of<Loss>(),
                                           &sums,
                                           &slopes,
-                                          &slope};
+                                          &slope,
+                                          count > 0 && !plain};
 
  private:
   template <class F>
@@ -327,7 +329,7 @@ struct ClassLoss {
     return Loss::slope(y, chosen, parameters);
   }
   static constexpr LossMethods<T> methods{Loss::name, LossTarget::classes, true,    loss_parameters<Loss>(),
-                                          &settle_loss<Loss>, &sums,       &slopes, &slope};
+                                          &settle_loss<Loss>, &sums,       &slopes, &slope, !requires(const Loss& l) { l.plain(); }};
 
  private:
   static ClassRow<T> row(const LossColumns<T>& at, Index i) {

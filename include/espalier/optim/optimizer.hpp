@@ -111,8 +111,13 @@ class Optimizer {
       if (!known) joined.add(item.name, item.value);
     }
     check_list(joined);
-    list_ = std::move(joined);
-    lay_out();
+    std::swap(list_, joined);
+    try {
+      lay_out();
+    } catch (...) {
+      std::swap(list_, joined);  // the spans refer to the values where they were, and still are
+      throw;
+    }
   }
 
   double lr() const { return lr_; }
@@ -232,7 +237,8 @@ class Optimizer {
   /// What this step has applied already is cleared, so starting over does the rest.
   __attribute__((noinline, cold)) void lay_out_and_step();
 
-  /// Cuts the parameters into spans and gives each its state; what they had before comes along.
+  /// Cuts the parameters into spans and gives each its state; what they had before comes along. When it throws, nothing has
+  /// changed.
   void lay_out();
 
   /// A span over parts writes where the first one says the block is, so all must say the same.
@@ -385,10 +391,24 @@ void Optimizer<T, Rule>::lay_out_and_step() {
 
 template <Differentiable T, class Rule>
 void Optimizer<T, Rule>::lay_out() {
-  const std::vector<Place> places = std::move(places_);
-  const std::vector<Single> singles = std::move(singles_);
-  const std::vector<Pack> packs = std::move(packs_);
-  const Tensor<T> state = state_;
+  struct Before {  // comes back unless all goes well
+    Optimizer& optimizer;
+    std::vector<Place> places = std::move(optimizer.places_);
+    std::vector<Single> singles = std::move(optimizer.singles_);
+    std::vector<Pack> packs = std::move(optimizer.packs_);
+    Tensor<T> state = optimizer.state_;
+    bool done = false;
+    explicit Before(Optimizer& o) : optimizer(o) {}
+    Before(const Before&) = delete;
+    Before& operator=(const Before&) = delete;
+    ~Before() {
+      if (done) return;
+      optimizer.places_ = std::move(places);
+      optimizer.singles_ = std::move(singles);
+      optimizer.packs_ = std::move(packs);
+      optimizer.state_ = std::move(state);
+    }
+  } before(*this);
   places_.assign(static_cast<std::size_t>(list_.size()), {});
   singles_.clear();
   packs_.clear();
@@ -445,17 +465,18 @@ void Optimizer<T, Rule>::lay_out() {
       p.whole = p.whole && p.listed[k] >= 0 && (k == 0 || parts[k].begin == parts[k - 1].end);
     check_storage(p);
   }
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    const Place& old = places[i];
+  for (std::size_t i = 0; i < before.places.size(); ++i) {
+    const Place& old = before.places[i];
     const auto at = static_cast<std::size_t>(old.at);
     count_of(static_cast<Index>(i)) =
-        old.group < 0 ? singles[at].count : packs[static_cast<std::size_t>(old.group)].count[at];
+        old.group < 0 ? before.singles[at].count : before.packs[static_cast<std::size_t>(old.group)].count[at];
     for (Index k = 0; k < moments; ++k) {
       Tensor<T> moment = this->moment(static_cast<Index>(i), k);
-      std::copy_n(state.data() + old.start + k * old.stride, moment.size(), moment.raw());
+      std::copy_n(before.state.data() + old.start + k * old.stride, moment.size(), moment.raw());
     }
   }
   for (Pack& p : packs_) p.settle();
+  before.done = true;
 }
 
 template <Differentiable T, class Rule>

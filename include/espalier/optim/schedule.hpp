@@ -4,7 +4,9 @@
 //   double factor(double epoch, double epochs) const;   // epoch counts from 0 and has fractions: 2.5 is halfway through the third
 //   void observe(double monitored, bool higher_is_better);   // optional: told the monitored value after every epoch
 //   void check() const;                                 // optional: throws Error for options that make no sense
-//   std::string text() const;                           // optional: what it is; a run is resumed with the same one
+//   std::string text() const;                           // optional: what it is, options included; a run is resumed with the
+//                                                       // same one. Without it the type's name alone is compared, so that
+//                                                       // other numbers in the same struct are not noticed
 //   void fields(auto&& visit);                          // its state, if any
 //
 //   double lr = 0.1 * schedule.factor(3, 30);            // in a loop of one's own; the Trainer does it before every step
@@ -106,6 +108,18 @@ struct PlateauSchedule {
   }
 };
 
+namespace detail {
+/// A type's name without its namespaces, and without the arguments of a template: what compilers agree on.
+template <class S>
+std::string_view type_name() {
+  std::string_view name = __PRETTY_FUNCTION__;  // "... [with S = ours::Mine; ...]", "... [S = ours::Mine]"
+  name.remove_prefix(name.find("S = ") + 4);
+  name = name.substr(0, name.find_first_of("<;]"));
+  const std::size_t colons = name.rfind("::");
+  return colons == std::string_view::npos ? name : name.substr(colons + 2);
+}
+}  // namespace detail
+
 /// A schedule of any type, held by value. Throws Error for options that make no sense.
 class Schedule {
  public:
@@ -120,7 +134,7 @@ class Schedule {
   void observe(double monitored, bool higher_is_better) { held_->observe(monitored, higher_is_better); }
   /// Whether it looks at the monitored value at all.
   bool observes() const { return held_->observes(); }
-  /// What it is, with its options: `StepSchedule{.every = 10, .gamma = 0.1}`.
+  /// What it is, with its options: `StepSchedule{.every = 10, .gamma = 0.1}`; without a text of its own, its type.
   std::string text() const { return held_->text(); }
   void fields(Visitor& visit) { held_->fields(visit); }
 
@@ -150,7 +164,7 @@ class Schedule {
     }
     std::string text() const override {
       if constexpr (requires { schedule.text(); }) return schedule.text();
-      else return "a schedule of the program's own";
+      else return join(detail::type_name<S>(), ", which describes no options");
     }
     void fields(Visitor& visit) override { walk(schedule, visit); }
     Base* copy() const override { return new Held(schedule); }

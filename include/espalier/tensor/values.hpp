@@ -72,6 +72,14 @@ struct OutputLayout {
   };
   std::vector<std::string> names;
   std::vector<Place> places;
+  std::vector<std::string> notes = {};  // what a recording call tells of itself: see Outputs::note
+};
+
+/// What a model wants small besides the tasks' losses, the indecision of its gates for instance.
+template <Differentiable T = float>
+struct Penalty {
+  Tensor<T> value;  // one element, recorded
+  Index task = -1;  // of what this task has for itself: it counts while the task takes part; -1: of what is shared
 };
 
 template <class T>
@@ -108,6 +116,26 @@ class Outputs {
   const Tensor<T>& block() const { return block_; }
   const Tensor<T>& separate(Index i) const { return separate_[static_cast<std::size_t>(i)]; }
 
+  /// Adds to what training minimises: MultiObjective::backward takes the penalty's gradient as it is, beside the joined one of the
+  /// losses. `value` has one element; `task` names the task whose own parameters it is about, which leave a step that the task
+  /// does not take part in as they are. Throws Error for another size and for an unknown task.
+  void penalise(Tensor<T> value, std::string_view task = {}) {
+    const Index number = task.empty() ? -1 : find(task);
+    if (!task.empty() && number < 0) fail("outputs: a penalty of the unknown task '", task, "'; known: ", names());
+    if (!value.defined() || value.size() != 1)
+      fail("outputs: a penalty is ", value.defined() ? value.shape().text() : "undefined", "; it must be one number");
+    penalties_.push_back({std::move(value), number});
+  }
+  const PoolVector<Penalty<T>>& penalties() const { return penalties_; }
+  /// What a model has to tell of a step besides, such as the mean weights of its experts: a number for each of `layout()->notes`. It
+  /// reaches ObjectiveRecord; a model whose `notes()` gives the names has it in the Trainer's diagnostics. Throws Error for another
+  /// number of them.
+  void note(PoolVector<double> numbers) {
+    const std::size_t names = layout_ ? layout_->notes.size() : 0;
+    if (numbers.size() != names) fail("outputs: ", numbers.size(), " notes for ", names, " names; they must be as many");
+    notes_ = std::move(numbers);
+  }
+  const PoolVector<double>& notes() const { return notes_; }
   /// The number of a task, -1 when there is none of this name.
   Index find(std::string_view name, Index hint = 0) const {
     if (hint < size() && this->name(hint) == name) return hint;
@@ -133,6 +161,8 @@ class Outputs {
   Shared<OutputLayout> layout_;
   Tensor<T> block_;
   PoolVector<Tensor<T>> separate_;
+  PoolVector<Penalty<T>> penalties_;
+  PoolVector<double> notes_;
 };
 
 /// One loss per task, with names and the weight each was averaged over.
@@ -182,11 +212,23 @@ class Losses {
     }
     parts_.push_back(std::move(part));
   }
+  /// What the model adds to the losses, their values and total apart; the tasks by their numbers here.
+  const PoolVector<Penalty<T>>& penalties() const { return penalties_; }
+  void penalise(Penalty<T> penalty) { penalties_.push_back(std::move(penalty)); }
+  /// What the model has noted, with its names.
+  void note(const Outputs<T>& outputs) {
+    noted_by_ = outputs.layout();
+    notes_ = outputs.notes();
+  }
+  Named<double> note(Index i) const { return {noted_by_->notes[static_cast<std::size_t>(i)], notes_[static_cast<std::size_t>(i)]}; }
+  Index notes() const { return static_cast<Index>(notes_.size()); }
 
  private:
   Names names_;
   PoolVector<Part> parts_;
-  PoolVector<double> values_, weights_;
+  PoolVector<Penalty<T>> penalties_;
+  Shared<OutputLayout> noted_by_;
+  PoolVector<double> values_, weights_, notes_;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -111,6 +111,7 @@ class Comparer {
   struct Job {
     std::size_t model;
     Combiner combiner;
+    AggregationOptions options;
     Index task;   // -1: all
     Index split;  // the position of the seed
     ComparedRun run;
@@ -181,6 +182,7 @@ class Comparer {
     for (const ComparedMethod& m : methods)
       if (m.name == single_task_method || m.name == tuned_weights_method || m.name.starts_with(weights_candidate))
         fail("compare: a method is called '", m.name, "'; that name is the comparison's own");
+    for (const ComparedMethod& m : methods) MultiObjective<T>(losses_, m.combiner, m.options);  // throws for what cannot be
   }
 
   void choose_measures(const std::string& task) {
@@ -198,11 +200,12 @@ class Comparer {
     for (std::size_t m = 0; m < models_.size() && !options_.file.empty(); ++m) of_model[m] = model_setup(models_[m]);
     for (Index s = 0; s < options_.seeds; ++s) {
       const auto seed = static_cast<Index>(options_.first_seed) + s;
-      const auto add = [&](std::size_t model, std::string_view name, Combiner combiner, Index task = -1) {
-        Job j{.model = model, .combiner = std::move(combiner), .task = task, .split = s,
+      const auto add = [&](std::size_t model, std::string_view name, Combiner combiner, Index task = -1,
+                           const AggregationOptions& aggregation = {}) {
+        Job j{.model = model, .combiner = std::move(combiner), .options = aggregation, .task = task, .split = s,
               .run = {.model = models_[model].name(), .method = std::string(name), .seed = seed}};
         if (task >= 0) j.run.task = losses_[static_cast<std::size_t>(task)].name;
-        j.setup = mix(common ^ of_model[model] ^ fields_hash(j.combiner));
+        j.setup = mix(common ^ of_model[model] ^ fields_hash(j.combiner) ^ options_hash(aggregation));
         Reseed reseed(static_cast<std::uint64_t>(seed));
         walk(j.combiner, reseed);
         jobs_.push_back(std::move(j));
@@ -213,7 +216,7 @@ class Comparer {
         for (std::size_t c = 0; c < candidates_.size(); ++c)
           add(m, join(weights_candidate, c + 1), FixedWeights(candidates_[c]));
         for (const ComparedMethod& method : methods)
-          if (method.name != equal_weights_method) add(m, method.name, method.combiner);
+          if (method.name != equal_weights_method) add(m, method.name, method.combiner, -1, method.options);
       }
     }
   }
@@ -265,6 +268,12 @@ class Comparer {
     if (!x.defined()) return;
     hash = mix(hash ^ hash_name(name) ^ hash_name(x.shape().text()));
     hash = mix(hash ^ hash_name({reinterpret_cast<const char*>(x.data()), static_cast<std::size_t>(x.size()) * sizeof(U)}));
+  }
+  /// Of how a method is used; 0 as usual.
+  static std::uint64_t options_hash(const AggregationOptions& o) {
+    std::uint64_t hash = o.every == 1 && !o.at_representation ? 0 : mix(2 * static_cast<std::uint64_t>(o.every) + o.at_representation);
+    for (const std::string& group : o.groups) hash = mix(hash ^ hash_name(group));
+    return hash;
   }
   /// Of what a method is set to.
   static std::uint64_t fields_hash(Combiner combiner) {
@@ -319,7 +328,7 @@ class Comparer {
     try {
       models_[j.model].with(rng, [&](ModelRef<T> model, const Parameters<T>& parameters) {
         options_.optimizer.with(parameters, [&](OptimizerRef<T> optimizer) {
-          MultiObjective<T> objective(std::move(losses), j.combiner);
+          MultiObjective<T> objective(std::move(losses), j.combiner, j.options);
           Trainer<T> trainer(model, objective, optimizer, train);
           trainer.fit(parts[0], parts[1]);
           j.run.validation = judged(model, objective, parts[1]);

@@ -10,6 +10,7 @@
 
 #include "espalier/core/owned.hpp"
 #include "espalier/multitask/combiner.hpp"
+#include "espalier/multitask/objective_record.hpp"
 #include "espalier/optim/adam.hpp"
 #include "espalier/train/optimizer_ref.hpp"
 #include "espalier/train/trainer_options.hpp"
@@ -90,18 +91,20 @@ class ComparedOptimizer {
   Owned<Base> held_;
 };
 
-/// A way of joining the losses, under the method's own name or another one. What it draws at random (a field called "seed")
-/// differs from seed to seed.
+/// A way of joining the losses, under the method's own name or another one: `{"upgrad, every 10", UPGrad{}, {.every = 10}}`. What
+/// it draws at random (a field called "seed") differs from seed to seed.
 struct ComparedMethod {
   std::string name;
   Combiner combiner;
+  AggregationOptions options = {};
 
   template <class Method>
     requires std::convertible_to<Method, Combiner>
   ComparedMethod(Method method) : combiner(std::move(method)) {
     name = combiner.name();
   }
-  ComparedMethod(std::string name_, Combiner method) : name(std::move(name_)), combiner(std::move(method)) {}
+  ComparedMethod(std::string name_, Combiner method, AggregationOptions options_ = {})
+      : name(std::move(name_)), combiner(std::move(method)), options(std::move(options_)) {}
 };
 
 template <Differentiable T = float>

@@ -23,12 +23,13 @@ class DiagnosticsMeter {
  public:
   /// Of no task: it has no columns, and nothing is to be added.
   DiagnosticsMeter() = default;
-  explicit DiagnosticsMeter(std::vector<std::string> tasks)
-      : tasks_(std::move(tasks)), sums_(columns().size(), 0), counts_(columns().size(), 0) {}
+  /// `notes`: the names of what the model notes in a step (Outputs::note), `model.notes()`.
+  explicit DiagnosticsMeter(std::vector<std::string> tasks, std::vector<std::string> notes = {})
+      : tasks_(std::move(tasks)), notes_(std::move(notes)), sums_(columns().size(), 0), counts_(columns().size(), 0) {}
 
   bool empty() const { return tasks_.empty(); }
   /// `diagnostics/<task>/` weight, gradient_norm and descent (J d) of every task; `diagnostics/<task> ~ <task>/cosine` of every
-  /// pair; and `diagnostics/` conflict_rate, kkt_residual (the largest), fallback_rate and capped_rate.
+  /// pair; `diagnostics/` conflict_rate, kkt_residual (the largest), fallback_rate and capped_rate; and `diagnostics/` the notes.
   template <class Lazy = void>
   [[gnu::cold]] std::vector<std::string> columns() const {
     std::vector<std::string> all;
@@ -39,6 +40,7 @@ class DiagnosticsMeter {
       for (std::size_t j = 0; j < i; ++j) all.push_back(join("diagnostics/", tasks_[j], " ~ ", tasks_[i], "/cosine"));
     for (const char* measure : {"conflict_rate", "kkt_residual", "fallback_rate", "capped_rate"})
       all.push_back(join("diagnostics/", measure));
+    for (const std::string& note : notes_) all.push_back(join("diagnostics/", note));
     return all;
   }
 
@@ -47,7 +49,7 @@ class DiagnosticsMeter {
   void add(const ObjectiveRecord& record) {
     if (empty() || record.active.empty()) return;
     const Diagnostics d = diagnostics(record);
-    const std::size_t m = d.active.size(), pairs = 3 * tasks_.size(), rest = sums_.size() - 4;
+    const std::size_t m = d.active.size(), pairs = 3 * tasks_.size(), rest = after_pairs();
     for (std::size_t i = 0; i < m; ++i) {
       const auto task = static_cast<std::size_t>(d.active[i]);
       count(3 * task, d.weights[i]);
@@ -62,6 +64,12 @@ class DiagnosticsMeter {
     counts_[rest + 1] = 1;
     count(rest + 2, d.fallback);
     count(rest + 3, d.capped);
+    for (std::size_t i = 0; i < record.notes.size(); ++i) {
+      std::size_t at = i;  // where lists in one order find each other
+      if (at >= notes_.size() || notes_[at] != record.notes[i].name)
+        at = static_cast<std::size_t>(std::find(notes_.begin(), notes_.end(), record.notes[i].name) - notes_.begin());
+      if (at < notes_.size()) count(rest + 4 + at, record.notes[i].value);
+    }
   }
   /// The mean of a column so far; NaN where there was nothing.
   template <class Lazy = void>
@@ -69,7 +77,7 @@ class DiagnosticsMeter {
     return counts_[column] > 0 ? sums_[column] / counts_[column] : std::numeric_limits<double>::quiet_NaN();
   }
   double weight(std::size_t task) const { return mean(3 * task); }
-  double conflict_rate() const { return mean(sums_.size() - 4); }
+  double conflict_rate() const { return mean(after_pairs()); }
 
   /// A number for every column; begins anew.
   template <class Lazy = void>
@@ -91,7 +99,9 @@ class DiagnosticsMeter {
     sums_[column] += value;
     counts_[column] += 1;
   }
-  std::vector<std::string> tasks_;
+  std::size_t after_pairs() const { return tasks_.size() * (tasks_.size() + 5) / 2; }
+
+  std::vector<std::string> tasks_, notes_;
   std::vector<double> sums_, counts_;  // [columns]
 };
 

@@ -58,6 +58,34 @@ template <class Lazy = void>
     fail("Trainer: checkpoint.steps is ", o.checkpoint.steps, ", but checkpoint.last names no file");
 }
 
+/// Throws Error for a group that is none of these paths, and no folder of them.
+template <class Lazy = void>
+[[gnu::cold]] void check_groups(const std::vector<std::string>& groups, const std::vector<std::string>& paths) {
+  std::vector<std::string> all;  // folders as well
+  for (const std::string& path : paths)
+    for (std::size_t end = 0; end != std::string::npos;) {
+      end = path.find('.', end + 1);
+      if (std::find(all.begin(), all.end(), path.substr(0, end)) == all.end()) all.push_back(path.substr(0, end));
+    }
+  for (const std::string& group : groups)
+    if (std::find(all.begin(), all.end(), group) == all.end())
+      fail("Trainer: the objective's group '", group, "' has no parameter of this model that tasks share; shared are: ",
+           listing(all, [](const std::string& n) { return n; }), did_you_mean(group, all));
+}
+
+/// Of a monitor like `validation/*/r2`: the places of the columns that it is the mean of, one for each task that has the measure.
+template <class Lazy = void>
+[[gnu::cold]] std::vector<std::size_t> aggregated_columns(std::string_view monitor, const std::vector<std::string>& columns) {
+  std::vector<std::size_t> places;
+  const std::size_t star = monitor.find("/*/");
+  if (star == std::string_view::npos) return places;
+  const std::string_view before = monitor.substr(0, star + 1), after = monitor.substr(star + 2);
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    if (columns[i].size() > before.size() + after.size() && columns[i].starts_with(before) && columns[i].ends_with(after))
+      places.push_back(i);
+  return places;
+}
+
 /// Throws Error unless the monitor is one of the run's measures, or none.
 template <class Lazy = void>
 [[gnu::cold]] void check_monitor(const std::string& monitor, const std::vector<std::string>& measures) {

@@ -8,6 +8,7 @@
 // Included by name, as the Trainer's own early stopping is what most programs use.
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct TaskStoppingOptions {
   double min_delta = 0;                 // an improvement is one by more than this
   std::string set = "validation";       // or "train"
   std::string measure = "loss";         // a column <set>/<task>/<measure> of the history
-  bool higher_is_better = false;        // of the measure
+  std::optional<bool> higher_is_better = {};  // of the measure; must be said of any but the loss
   std::vector<std::string> tasks = {};  // that may be stopped; none: all
 };
 
@@ -33,6 +34,9 @@ class TaskStopping {
       : objective_(&objective), options_(std::move(options)) {
     if (options_.patience < 1) fail("TaskStopping: patience is ", options_.patience, "; it must be at least 1");
     if (!(options_.min_delta >= 0)) fail("TaskStopping: min_delta is ", options_.min_delta, "; it must not be negative");
+    if (!options_.higher_is_better && options_.measure != "loss")
+      fail("TaskStopping: the measure is '", options_.measure, "'; say which way is better, for instance {.higher_is_better = true}");
+    higher_is_better_ = options_.higher_is_better.value_or(false);
     const std::vector<std::string>& known = objective.names();
     if (options_.tasks.empty()) options_.tasks = known;
     for (const std::string& task : options_.tasks)
@@ -49,7 +53,7 @@ class TaskStopping {
       const std::string& task = options_.tasks[i];
       const double value = event.history[join(options_.set, '/', task, '/', options_.measure)].back();
       if (std::isnan(value)) continue;
-      const double gain = options_.higher_is_better ? value - best_[i] : best_[i] - value;
+      const double gain = higher_is_better_ ? value - best_[i] : best_[i] - value;
       if (std::isnan(best_[i]) || gain > options_.min_delta) {
         best_[i] = value;
         since_[i] = 0;
@@ -70,6 +74,7 @@ class TaskStopping {
  private:
   MultiObjective<T>* objective_;
   TaskStoppingOptions options_;
+  bool higher_is_better_ = false;
   std::vector<double> best_;
   std::vector<Index> since_;
 };

@@ -35,8 +35,8 @@ class Trainer {
   /// Trains until all epochs are done, or early stopping or a callback ends it; returns `history()`. Goes on from where it
   /// was: after `resume`, after a callback's stop, or after an exception. Throws Error as model, objective and data do (a
   /// loss that is not finite names its task; the step that met it has changed nothing, but for a loss that FAMO meets after its
-  /// step; what is wrong with a sample is said of its row in the data, from 0), when early stopping has had nothing to judge
-  /// by, and when the run is over already.
+  /// step: that step counts as taken, and the message says so; what is wrong with a sample is said of its row in the data, from
+  /// 0), when early stopping has had nothing to judge by, and when the run is over already.
   template <DatasetFor<T> Train>
   const History& fit(const Train& train) {
     run(loader(train), nullptr);
@@ -59,8 +59,8 @@ class Trainer {
   }
 
   /// A row per epoch: epoch (from 1), lr, seconds; train/loss and validation/loss, the sums over the tasks;
-  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; of an
-  /// objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
+  /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; a monitor that is
+  /// the mean over tasks; of an objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
   const History& history() const { return history_; }
   /// Whether the run is over: all epochs are done, or patience is at its end.
   bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
@@ -137,7 +137,7 @@ class Trainer {
       fail("Trainer: show_diagnostics is set, but the objective takes none; call objective.diagnose() first");
     check_files();
     check_parameters();
-    if (objective.diagnoses()) meter_ = DiagnosticsMeter(objective.names());
+    if (objective.diagnoses()) meter_ = DiagnosticsMeter(objective.names(), model_.notes());
     lay_out_history();
     for (const std::string& task : objective.names()) shown_.push_back({task, 0});
     batch_losses_ = shown_;
@@ -203,20 +203,33 @@ class Trainer {
       if constexpr (std::same_as<std::remove_cvref_t<decltype(tensor)>, Tensor<T>>)
         if (const Leaf<T>* leaf = leaf_of(tensor)) leaves.push_back(detail::key_of(leaf));
     });
+    check_groups();
     for (const Named<Tensor<T>>& p : optimizer_.parameters())
       if (std::find(leaves.begin(), leaves.end(), detail::key_of(leaf_of(p.value))) != leaves.end()) return;
     fail("Trainer: the optimizer has no parameter of the model; make it with parameters(model), of this very model");
   }
+  /// A group without a parameter would go unnoticed: its weights join nothing.
+  [[gnu::cold]] void check_groups() {
+    if (objective_->options().groups.empty()) return;
+    std::vector<std::string> shared;
+    for (const Named<Tensor<T>>& p : espalier::parameters<T>(model_))
+      if (leaf_of(p.value)->owner.kind != Owner::Kind::task) shared.push_back(p.name);
+    detail::check_groups(objective_->options().groups, shared);
+  }
   [[gnu::cold]] void lay_out_history() {
     std::vector<std::string> columns{"epoch", "lr", "seconds", "train/loss"};
+    std::vector<bool> higher(columns.size(), false);
     const auto add = [&](std::string name, bool higher_is_better) {
       if (name == options_.monitor) higher_is_better_ = higher_is_better;
+      higher.push_back(higher_is_better);
       columns.push_back(std::move(name));
     };
     for (const std::string& task : objective_->names()) add(join("train/", task, "/loss"), false);
     add("validation/loss", false);
     const Evaluation measures = evaluator_.result();
     for (const Evaluation::Measure& m : measures.measures()) add(join("validation/", m.task, '/', m.name), m.higher_is_better);
+    aggregated_ = detail::aggregated_columns(options_.monitor, columns);
+    if (!aggregated_.empty()) add(options_.monitor, higher[aggregated_[0]]);
     detail::check_monitor(options_.monitor, std::vector<std::string>(columns.begin() + 3, columns.end()));  // not the time it took
     for (std::string& column : meter_.columns()) columns.push_back(std::move(column));
     history_ = History(std::move(columns));
@@ -322,6 +335,7 @@ class Trainer {
       shown_[task].value = losses_.mean(task);
     }
     meter_.add(objective_->record());
+    learn(batch, train.step());
     show_diagnostics();
     const Index position = (row_ - 1) / train.options().batch;
     progress.step(epoch_, position, batch.size(), shown_);
@@ -338,6 +352,16 @@ class Trainer {
       if (options_.clip_norm < std::numeric_limits<double>::infinity())
         clip_grad_norm(optimizer_.parameters(), options_.clip_norm);
       optimizer_.step();
+      return losses;
+    } catch (...) {
+      optimizer_.zero_grad();  // what had arrived would count in the next step
+      objective_->abandon_step();
+      throw;
+    }
+  }
+  /// What the method learns from a step that is done, and counted: when this throws, the run goes on with the next batch.
+  void learn(const Batch<T>& batch, std::uint64_t number) {
+    try {
       objective_->after_step([&] {  // the same dropout, the same batch statistics, and no trace of either
         const NoGrad no_grad;
         Pass again(rng_, number);
@@ -345,11 +369,8 @@ class Trainer {
         again.discard();
         return after;
       });
-      return losses;
-    } catch (...) {
-      optimizer_.zero_grad();  // what had arrived would count in the next step
-      objective_->abandon_step();
-      throw;
+    } catch (const Error& e) {
+      fail(e.what(), "; the step has been taken, but ", objective_->method_name(), " has learned nothing from it");
     }
   }
 
@@ -377,6 +398,11 @@ class Trainer {
     for (std::size_t k = 0; k < batch_losses_.size(); ++k) row.push_back(shown_[k].value);
     row.push_back(validation ? found.loss() : nan);
     for (const Evaluation::Measure& m : found.measures()) row.push_back(validation ? m.value : nan);
+    if (!aggregated_.empty()) {
+      double sum = 0;
+      for (const std::size_t place : aggregated_) sum += row[place];
+      row.push_back(sum / static_cast<double>(aggregated_.size()));
+    }
     for (const double x : meter_.take()) row.push_back(x);
     std::vector<Named<double>> measures;
     for (const Evaluation::Measure& m : found.measures())
@@ -426,6 +452,7 @@ class Trainer {
   bool ended_ = false;                         // `fit` came to the end of the run
   bool best_in_model_ = false;                 // the best values are in the model, the last ones are kept
   bool higher_is_better_ = false;              // of the monitored measure
+  std::vector<std::size_t> aggregated_;        // the columns it is the mean of, where it is one of several tasks
   std::string ending_, monitor_;
   double base_lr_;
   LossSums losses_;                            // of this epoch's training

@@ -37,8 +37,9 @@ struct TrainerOptions {
   std::uint64_t seed = 0;  // of the order of the rows and of dropout: a run's own, so that it can be repeated and resumed
   double clip_norm = std::numeric_limits<double>::infinity();  // the gradients' common norm is cut to this
   Schedule schedule = {};  // of the learning rate, times the one that the optimizer has when the Trainer is made
-  /// The column of the history that early stopping, `checkpoint.best` and PlateauSchedule look at, a loss or a metric; empty:
-  /// validation/loss, or train/loss without validation data.
+  /// The column of the history that early stopping, `checkpoint.best` and PlateauSchedule look at, a loss or a metric, which knows
+  /// which way is better; empty: validation/loss, or train/loss without validation data. With a `*` for the task,
+  /// "validation/*/r2", it is a column of its own: the mean over all tasks that have the measure, NaN where one of them is.
   std::string monitor = {};
   EarlyStopping early_stopping = {};
   CheckpointOptions checkpoint = {};

@@ -27,11 +27,7 @@ class CGC {
       own_.push_back(detail::numbered(name, "own." + task + ".", experts));
     }
     detail::check_tasks(name, tasks_);
-    for (std::size_t t = 0; t < tasks_.size(); ++t) {
-      const std::size_t experts = shared_.size() + own_[t].size();
-      if (experts == 0) fail(name, ": task '", tasks_[t], "' has no expert, and none is shared; it needs at least one");
-      gates_.emplace_back("gates." + tasks_[t], AnyModule<T>(detail::SoftmaxGate<T>(in, static_cast<Index>(experts), rng)));
-    }
+    for (std::size_t t = 0; t < tasks_.size(); ++t) add_gate(t, rng);
   }
 
   const std::vector<std::string>& tasks() const { return tasks_; }
@@ -50,11 +46,25 @@ class CGC {
       PoolVector<Tensor<T>> features = shared;
       for (const detail::ModelPart<T>& expert : own_[t]) features.push_back(expert(xs[t], pass));
       all.append(features.begin() + shared.size(), features.end());
-      out.push_back(detail::mixed(name, gates_[t](xs[t], pass), detail::stacked_experts(name, features)));
+      out.push_back(detail::mixed(name, gates_[t](xs[t], pass), detail::stacked_experts(name, features), pass));
     }
     for (const detail::ModelPart<T>& gate : shared_gate_)
-      out.push_back(detail::mixed(name, gate(xs[count], pass), detail::stacked_experts(name, all)));
+      out.push_back(detail::mixed(name, gate(xs[count], pass), detail::stacked_experts(name, all), pass));
     return out;
+  }
+  /// `price/gate/shared.0`, `price/gate/own.price.0`, and `gate/...` of the shared gate: the mean weights that a recording call
+  /// notes. `level` comes before the expert's name.
+  std::vector<std::string> notes(std::string_view level = {}) const {
+    std::vector<std::string> all;
+    for (std::size_t t = 0; t < tasks_.size(); ++t) {
+      for (const detail::ModelPart<T>& expert : shared_) all.push_back(join(tasks_[t], "/gate/", level, expert.name));
+      for (const detail::ModelPart<T>& expert : own_[t]) all.push_back(join(tasks_[t], "/gate/", level, expert.name));
+    }
+    if (shared_gate_.empty()) return all;
+    for (const detail::ModelPart<T>& expert : shared_) all.push_back(join("gate/", level, expert.name));
+    for (const auto& own : own_)
+      for (const detail::ModelPart<T>& expert : own) all.push_back(join("gate/", level, expert.name));
+    return all;
   }
   /// Gives it the gate of the shared features, over all experts. For PLE.
   void add_shared_gate(Rng& rng) {
@@ -66,6 +76,20 @@ class CGC {
   /// The width of x, and of the features.
   Index in() const { return in_; }
   Index out() const { return detail::width_of(name, shared_.empty() ? first_own() : shared_[0], in_); }
+
+  /// The new task's gate weighs the shared experts and those it brings. Throws Error for experts where there is a shared gate,
+  /// which would weigh them for all.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {
+    if (!shared_gate_.empty() && !added.experts.empty())
+      fail(name, ": task '", task, "' brings experts, which the gate of the shared features would weigh for all tasks");
+    std::vector<std::string> tasks = detail::with_task(name, tasks_, task, added, true, false);
+    own_.push_back(detail::numbered(name, "own." + task + ".", added.experts));
+    tasks_ = std::move(tasks);
+    add_gate(tasks_.size() - 1, rng);
+  }
+  /// For PLE: whether a task has experts of its own here; and says that its gate feeds none that others reach.
+  bool has_own(std::size_t task) const { return !own_[task].empty(); }
+  void own_gate(std::size_t task) { set_owner<T>(gates_[task], {Owner::Kind::task, tasks_[task]}); }
 
   void own() {
     for (detail::ModelPart<T>& expert : shared_) set_owner<T>(expert, {Owner::Kind::shared, ""});
@@ -87,6 +111,11 @@ class CGC {
   }
 
  private:
+  void add_gate(std::size_t t, Rng& rng) {
+    const std::size_t experts = shared_.size() + own_[t].size();
+    if (experts == 0) fail(name, ": task '", tasks_[t], "' has no expert, and none is shared; it needs at least one");
+    gates_.emplace_back("gates." + tasks_[t], AnyModule<T>(detail::SoftmaxGate<T>(in_, static_cast<Index>(experts), rng)));
+  }
   const detail::ModelPart<T>& first_own() const {
     std::size_t t = 0;
     while (own_[t].empty()) ++t;

@@ -85,6 +85,11 @@ class CrossStitch {
     return stack(stitches_[static_cast<std::size_t>(stage)], 0);
   }
 
+  /// Throws Error: there is no way to.
+  void add_task(const std::string& task, const AddedTask<T>&, Rng&) {
+    fail(name, ": task '", task, "' cannot be added, as every task's mixture has a number for every tower; make a new model of all ",
+         "tasks, and load the towers' weights into it");
+  }
   void own() {
     for (std::size_t t = 0; t < tasks_.size(); ++t) {
       for (detail::ModelPart<T>& stage : towers_[t]) set_owner<T>(stage, {Owner::Kind::shared, ""});

@@ -41,7 +41,7 @@ struct DSelectK {
     return sum(reshape(softmax(mix(x), -1), {x.shape()[0], options.k, 1}) * choices(x), {1});
   }
   /// Per sample the entropy of the k choices, and sum 1 / (weight on experts there are) where that can be below 1, [batch, 1]: 0 at
-  /// best, or k. To be added to the loss, some 1e-6 times its mean.
+  /// best, or k. To be added to the loss, some 1e-6 times its mean: SharingOptions::penalty.
   Tensor<T> penalty(const Tensor<T>& x) const {
     const Tensor<T> r = choices(x);
     Tensor<T> all = -sum(r * log(r + T(1e-6)), {1, 2});

@@ -54,6 +54,17 @@ class FiLM {
     return xs;
   }
 
+  /// The new task begins with a scale of 1 and a shift of 0.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng&) {
+    const std::size_t before = tasks_.size();
+    tasks_ = detail::with_task(name, tasks_, task, added, false, false);
+    for (std::size_t l = stages_.size(); l-- > 0;) {  // from the last stage, so that the places before stay
+      const Shape width = gammas_[l * before].shape();
+      const auto end = static_cast<std::ptrdiff_t>((l + 1) * before);
+      gammas_.insert(gammas_.begin() + end, parameter(Tensor<T>::ones(width)));
+      betas_.insert(betas_.begin() + end, parameter(Tensor<T>::zeros(width)));
+    }
+  }
   void own() {
     for (detail::ModelPart<T>& stage : stages_) set_owner<T>(stage, {Owner::Kind::shared, ""});
     set_owner<T>(activation_, {Owner::Kind::shared, ""});

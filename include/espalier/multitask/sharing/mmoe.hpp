@@ -26,7 +26,7 @@ class MMoE {
 
   /// `in` is the width of x, for the gates. Throws Error for no task, no expert, or another number of gates.
   MMoE(Index in, MMoEOptions<T> options, Rng& rng)
-      : tasks_(std::move(options.tasks)), experts_(detail::numbered(name, "experts.", options.experts)) {
+      : in_(in), tasks_(std::move(options.tasks)), experts_(detail::numbered(name, "experts.", options.experts)) {
     detail::check_tasks(name, tasks_);
     if (experts_.empty()) fail(name, ": no expert is given; it needs at least one");
     const std::size_t given = options.gates.size();
@@ -50,7 +50,7 @@ class MMoE {
     for (const detail::ModelPart<T>& expert : experts_) features.push_back(expert(x, pass));
     const Tensor<T> stacked = detail::stacked_experts(name, features);
     PoolVector<Tensor<T>> all;
-    for (const detail::ModelPart<T>& gate : gates_) all.push_back(detail::mixed(name, gate(x, pass), stacked));
+    for (const detail::ModelPart<T>& gate : gates_) all.push_back(detail::mixed(name, gate(x, pass), stacked, pass));
     while (all.size() < tasks_.size()) all.push_back(all[0]);
     return all;
   }
@@ -62,16 +62,34 @@ class MMoE {
       all.add(gates_.size() == tasks_.size() ? gate.name.substr(6) : "all", gate(x, nullptr));
     return all;
   }
-  /// What the gates would like small, [batch, gates]; undefined when they have no such wish. See DSelectK.
-  Tensor<T> penalty(const Tensor<T>& x, Pass*) const {
+  /// `price/gate/experts.0`, or `gate/experts.0` of one gate for all: the mean weights that a recording call notes.
+  std::vector<std::string> notes() const {
+    std::vector<std::string> all;
+    for (std::size_t g = 0; g < gates_.size(); ++g)
+      for (const detail::ModelPart<T>& expert : experts_)
+        all.push_back(join(gates_.size() == tasks_.size() ? tasks_[g] + "/gate/" : "gate/", expert.name));
+    return all;
+  }
+  /// What each gate would like small, [batch, 1]; undefined for one without such a wish, none when no gate has. See DSelectK.
+  PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass*) const {
     PoolVector<Tensor<T>> all;
+    bool any = false;
     for (const detail::ModelPart<T>& gate : gates_) {
       AnyModule<T> same = gate.module;
-      if (const DSelectK<T>* sparse = same.template as<DSelectK<T>>()) all.push_back(sparse->penalty(x));
+      const DSelectK<T>* sparse = same.template as<DSelectK<T>>();
+      all.push_back(sparse ? sparse->penalty(x) : Tensor<T>());
+      any |= sparse != nullptr;
     }
-    return all.empty() ? Tensor<T>() : concat(std::span<const Tensor<T>>(all.data(), all.size()), 1);
+    return any ? all : PoolVector<Tensor<T>>();
   }
 
+  /// The new task has a gate of its own over the experts there are; where one gate serves all, that one.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {
+    const bool one_for_all = gates_.size() < tasks_.size();
+    tasks_ = detail::with_task(name, tasks_, task, added, false, !one_for_all);
+    if (one_for_all) return;
+    gates_.emplace_back("gates." + task, added.gate ? added.gate : AnyModule<T>(detail::SoftmaxGate<T>(in_, experts(), rng)));
+  }
   void own() {
     for (detail::ModelPart<T>& expert : experts_) set_owner<T>(expert, {Owner::Kind::shared, ""});
     for (std::size_t t = 0; t < gates_.size(); ++t)
@@ -84,6 +102,7 @@ class MMoE {
   }
 
  private:
+  Index in_;
   std::vector<std::string> tasks_;
   std::vector<detail::ModelPart<T>> experts_, gates_;
 };

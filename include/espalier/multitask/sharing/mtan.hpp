@@ -35,7 +35,8 @@ class MTAN {
   static constexpr std::string_view name = "MTAN";
 
   /// `in` is the width of x, by which those of the stages are found. Throws Error for no task, no stage, or one without `first`.
-  MTAN(Index in, MTANOptions<T> options, Rng& rng) : tasks_(std::move(options.tasks)) {
+  MTAN(Index in, MTANOptions<T> options, Rng& rng)
+      : tasks_(std::move(options.tasks)), reduction_(options.reduction), batch_norm_(options.batch_norm) {
     detail::check_tasks(name, tasks_);
     if (options.stages.empty()) fail(name, ": no stage is given; it needs at least one");
     if (options.reduction < 1) fail(name, ": reduction is ", options.reduction, "; it must be at least 1");
@@ -46,20 +47,13 @@ class MTAN {
     for (std::size_t l = 0; l < options.stages.size(); ++l) {
       MTANStage<T>& given = options.stages[l];
       if (!given.first) fail(name, ": stage ", l, " has no `first`; give it a module");
-      const Stage& stage =
-          stages_.emplace_back(Stage{part("first", l, given.first), part("last", l, given.last), part("next", l, given.next), {}});
+      Stage& stage = stages_.emplace_back(
+          Stage{part("first", l, given.first), part("last", l, given.last), part("next", l, given.next), {}, 0, 0});
       const Index u = detail::width_of(name, stage.first, in), p = given.last ? detail::width_of(name, stage.last, u) : u;
-      for (const std::string& task : tasks_) {
-        const Index hidden = std::max<Index>(1, p / options.reduction);
-        std::vector<AnyModule<T>> layers{Linear<T>(u + before, hidden, rng), BatchNorm1d<T>(hidden), ReLU{},
-                                         Linear<T>(hidden, p, rng),          BatchNorm1d<T>(p),      Sigmoid{}};
-        if (!options.batch_norm) {
-          layers.erase(layers.begin() + 4);
-          layers.erase(layers.begin() + 1);
-        }
-        stages_.back().masks.emplace_back(join("masks.", task, '.', l), Sequential<T>(std::move(layers)));
-      }
-      before = given.next ? detail::width_of(name, stages_.back().next, p) : p;
+      stage.seen = u + before;
+      stage.width = p;
+      for (const std::string& task : tasks_) add_mask(task, l, rng);
+      before = given.next ? detail::width_of(name, stage.next, p) : p;
       in = p;
     }
   }
@@ -81,6 +75,11 @@ class MTAN {
     return chosen;
   }
 
+  /// The new task has masks of its own over the stages there are.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {
+    tasks_ = detail::with_task(name, tasks_, task, added, false, false);
+    for (std::size_t l = 0; l < stages_.size(); ++l) add_mask(task, l, rng);
+  }
   void own() {
     for (Stage& stage : stages_) {
       for (detail::ModelPart<T>* part : {&stage.first, &stage.last, &stage.next}) set_owner<T>(*part, {Owner::Kind::shared, ""});
@@ -98,8 +97,23 @@ class MTAN {
   struct Stage {
     detail::ModelPart<T> first, last, next;
     std::vector<detail::ModelPart<T>> masks;  // one per task
+    Index seen, width;                        // what a mask takes and gives
   };
+  void add_mask(const std::string& task, std::size_t l, Rng& rng) {
+    Stage& stage = stages_[l];
+    const Index hidden = std::max<Index>(1, stage.width / reduction_);
+    std::vector<AnyModule<T>> layers{Linear<T>(stage.seen, hidden, rng),  BatchNorm1d<T>(hidden),      ReLU{},
+                                     Linear<T>(hidden, stage.width, rng), BatchNorm1d<T>(stage.width), Sigmoid{}};
+    if (!batch_norm_) {
+      layers.erase(layers.begin() + 4);
+      layers.erase(layers.begin() + 1);
+    }
+    stage.masks.emplace_back(join("masks.", task, '.', l), Sequential<T>(std::move(layers)));
+  }
+
   std::vector<std::string> tasks_;
+  Index reduction_;
+  bool batch_norm_;
   std::vector<Stage> stages_;
 };
 MTAN(Index, MTANOptions<float>, Rng&)->MTAN<float>;

@@ -44,10 +44,32 @@ class PLE {
     return xs;
   }
 
+  /// As CGC's, with the level: `price/gate/levels.0.shared.0`.
+  std::vector<std::string> notes() const {
+    std::vector<std::string> all;
+    for (std::size_t l = 0; l < levels_.size(); ++l)
+      for (std::string& note : levels_[l].notes(join("levels.", l, '.'))) all.push_back(std::move(note));
+    return all;
+  }
+  /// The new task has experts of its own at the last level alone, those it brings; below, where a shared gate would weigh them for
+  /// all, it takes what is shared.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {
+    std::vector<CGC<T>> levels = levels_;
+    for (std::size_t l = 0; l < levels.size(); ++l)
+      levels[l].add_task(task, l + 1 < levels.size() ? AddedTask<T>{{}, added.gate} : added, rng);
+    levels_ = std::move(levels);
+  }
   void own() {
     for (CGC<T>& level : levels_) level.own();
-    // Below the last two levels a task's gate, too, reaches all: it feeds experts that the next shared gate takes in.
-    for (std::size_t l = 0; l + 2 < levels_.size(); ++l) set_owner<T>(levels_[l], {Owner::Kind::shared, ""});
+    // Below the last two levels a task's gate, too, reaches all, where it feeds experts that the next shared gates take in.
+    for (std::size_t l = 0; l + 2 < levels_.size(); ++l) {
+      set_owner<T>(levels_[l], {Owner::Kind::shared, ""});
+      for (std::size_t t = 0; t < tasks().size(); ++t) {
+        bool feeds = false;
+        for (std::size_t above = l + 1; above + 1 < levels_.size(); ++above) feeds |= levels_[above].has_own(t);
+        if (!feeds) levels_[l].own_gate(t);
+      }
+    }
   }
   void fields(auto&& visit) { visit("levels", levels_); }
 

@@ -8,14 +8,30 @@
 //   void own();                                                               // tags the parameters with their owners
 //   void fields(auto&& visit);
 //
-// and, where it has one, `Tensor<T> penalty(x, pass)`, [batch, n]. SharingModel (model/sharing_model.hpp) puts heads on any of
-// them. Every part runs under its own name, so that adding a task or an expert shifts nobody's random numbers.
+// and, where it has such a thing,
+//
+//   PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const;      // what training is to keep small besides the losses
+//                                       // (SharingOptions::penalty): [batch, 1] for each task, of what it has for itself, undefined
+//                                       // for a task without; or one for what all share; or none
+//   std::vector<std::string> notes() const;                                   // what a recording call notes (Pass::note), which is
+//                                       // what its gates do: "price/gate/experts.0"
+//   void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng);   // one more, the others as they were
+//
+// SharingModel (model/sharing_model.hpp) puts heads on any of them. Every part runs under its own name, so that adding a task or an
+// expert shifts nobody's random numbers.
 // Included by name, as models with a trunk for all do without.
 
 #include "espalier/nn/sequential.hpp"
 #include "espalier/ops/functions.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
+
+/// What a task that comes later brings along besides its head, for the architectures that have a use for it.
+template <Differentiable T = float>
+struct AddedTask {
+  std::vector<AnyModule<T>> experts = {};  // of its own: CGC, and the last level of PLE
+  AnyModule<T> gate = {};                  // MMoE, where every task has one; empty: softmax(W x)
+};
 
 namespace detail {
 
@@ -43,6 +59,19 @@ inline void check_tasks(std::string_view who, const std::vector<std::string>& ta
       if (tasks[i] == tasks[j]) fail(who, ": task '", tasks[i], "' appears twice; names must differ");
 }
 
+/// The tasks and one more. Throws Error when it is there already, and when it brings along what there is no use for.
+template <class T>
+std::vector<std::string> with_task(std::string_view who, std::vector<std::string> tasks, const std::string& task,
+                                   const AddedTask<T>& added, bool takes_experts, bool takes_gate) {
+  if (!takes_experts && !added.experts.empty())
+    fail(who, ": task '", task, "' brings experts of its own, for which there is no use here; leave them out");
+  if (!takes_gate && added.gate)
+    fail(who, ": task '", task, "' brings a gate, for which there is no use here; leave it out");
+  tasks.push_back(task);
+  check_tasks(who, tasks);
+  return tasks;
+}
+
 /// Modules under the names `prefix`0, `prefix`1, ... Throws Error for an empty one.
 template <class T>
 std::vector<ModelPart<T>> numbered(std::string_view who, std::string_view prefix, const std::vector<AnyModule<T>>& modules) {
@@ -64,12 +93,18 @@ Index width_of(std::string_view who, const ModelPart<T>& part, Index in) {
   return y.shape()[1];
 }
 
-/// sum_e gate[:, e] of the experts' features [batch, ...], stacked along axis 1.
+/// sum_e gate[:, e] of the experts' features [batch, ...], stacked along axis 1. Notes each expert's mean weight.
 template <class T>
-Tensor<T> mixed(std::string_view who, const Tensor<T>& gate, const Tensor<T>& stacked) {
+Tensor<T> mixed(std::string_view who, const Tensor<T>& gate, const Tensor<T>& stacked, Pass* pass) {
   if (gate.rank() != 2 || gate.shape()[0] != stacked.shape()[0] || gate.shape()[1] != stacked.shape()[1])
     fail(who, ": a gate gave ", gate.shape(), "; for ", stacked.shape()[1], " experts it must be ",
          Shape{stacked.shape()[0], stacked.shape()[1]});
+  const Index batch = gate.shape()[0], experts = gate.shape()[1];
+  for (Index e = 0; pass && e < experts; ++e) {
+    double sum = 0;
+    for (Index i = 0; i < batch; ++i) sum += static_cast<double>(gate.data()[i * experts + e]);
+    pass->note(sum / static_cast<double>(batch));
+  }
   Shape shape = gate.shape();
   while (shape.rank() < stacked.rank()) shape.push_back(1);
   return sum(reshape(gate, shape) * stacked, {1});
@@ -122,9 +157,12 @@ class AnySharing {
   std::string_view name() const { return held_->name(); }
   const std::vector<std::string>& tasks() const { return held_->tasks(); }
   PoolVector<Tensor<T>> operator()(const Tensor<T>& x, Pass* pass) const { return held_->call(x, pass); }
-  /// [batch, n]; undefined where it has none.
-  Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
+  /// One for each task, one for all, or none.
+  PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const { return held_->penalty(x, pass); }
+  std::vector<std::string> notes() const { return held_->notes(); }
   void own() { held_->own(); }
+  /// One more task, the last one; what the others get stays as it is, bit for bit. Throws Error where that cannot be.
+  void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) { held_->add_task(task, added, rng); }
   /// It as an S, or null when it is another.
   template <class S>
   S* as() {
@@ -143,8 +181,10 @@ class AnySharing {
     virtual std::string_view name() const = 0;
     virtual const std::vector<std::string>& tasks() const = 0;
     virtual PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const = 0;
-    virtual Tensor<T> penalty(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual PoolVector<Tensor<T>> penalty(const Tensor<T>& x, Pass* pass) const = 0;
+    virtual std::vector<std::string> notes() const = 0;
     virtual void own() = 0;
+    virtual void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) = 0;
     virtual const void* type() const = 0;
     virtual void fields(Visitor& visit) = 0;
     virtual Base* copy() const = 0;
@@ -156,13 +196,21 @@ class AnySharing {
     std::string_view name() const override { return S::name; }
     const std::vector<std::string>& tasks() const override { return sharing.tasks(); }
     PoolVector<Tensor<T>> call(const Tensor<T>& x, Pass* pass) const override { return sharing(x, pass); }
-    Tensor<T> penalty([[maybe_unused]] const Tensor<T>& x, [[maybe_unused]] Pass* pass) const override {
+    PoolVector<Tensor<T>> penalty([[maybe_unused]] const Tensor<T>& x, [[maybe_unused]] Pass* pass) const override {
       if constexpr (requires { sharing.penalty(x, pass); })
         return sharing.penalty(x, pass);
       else
         return {};
     }
+    std::vector<std::string> notes() const override {
+      if constexpr (requires { sharing.notes(); }) return sharing.notes();
+      else return {};
+    }
     void own() override { sharing.own(); }
+    void add_task(const std::string& task, [[maybe_unused]] const AddedTask<T>& added, [[maybe_unused]] Rng& rng) override {
+      if constexpr (requires { sharing.add_task(task, added, rng); }) sharing.add_task(task, added, rng);
+      else fail(S::name, ": task '", task, "' cannot be added, as it has no add_task; make a new model of all tasks");
+    }
     const void* type() const override { return &type_tag<S>; }
     void fields(Visitor& visit) override { walk(sharing, visit); }
     Base* copy() const override { return new Held(sharing); }

@@ -22,6 +22,7 @@ struct GradNormOptions {
 /// Every task has its own score, moments and step count; one absent from a batch keeps them. Throws Error for a negative loss.
 struct GradNorm {
   static constexpr std::string_view name = "gradnorm";
+  static constexpr bool norms_alone = true;
   static constexpr WeightingClaims claims{.positive = true, .permutation_equivariant = true, .sums_to_count = true};
   GradNormOptions options;
 

@@ -17,7 +17,8 @@
 //   static constexpr WeightingClaims claims{...};                           // what is true of it, for tests
 //
 // One whose `weights` takes `(losses, GramianView gramian, info, out)` is also shown the inner products of the tasks'
-// gradients in what they share, which costs a sweep of its own.
+// gradients in what they share, which costs a sweep of its own. With `static constexpr bool norms_alone = true` it is promised to
+// look at the diagonal alone, and what is beside it is left out.
 
 #include <cmath>
 #include <concepts>
