@@ -128,9 +128,9 @@ class Comparison {
     return row.measures[measure(task, name)];
   }
 
-  /// How much more of a measure one row has than another: the mean difference over the seeds that both have, paired seed by seed,
-  /// and its interval; where that leaves out 0, the seeds tell the two apart. Both rows are of this comparison. Throws Error for an
-  /// unknown measure, listing the known.
+  /// How much more of a measure one row has than another: the mean difference over the seeds that both have, paired seed by
+  /// seed, and its interval; where that leaves out 0, the seeds tell the two apart. Both rows are of this comparison. Throws
+  /// Error for an unknown measure, listing the known.
   Interval difference(const ComparedRow& a, const ComparedRow& b, std::string_view task, std::string_view name) const {
     const std::size_t m = measure(task, name);
     return paired_difference(a.measures_by_seed[m], b.measures_by_seed[m]);

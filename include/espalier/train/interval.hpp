@@ -36,14 +36,17 @@ struct Interval {
 
 namespace detail {
 
-/// The 97.5 % point of Student's t: a table up to 30 degrees of freedom, beyond it Cornish and Fisher's expansion, right to 3e-6.
+/// The 97.5 % point of Student's t: a table up to 30 degrees of freedom, beyond it Cornish and Fisher's expansion, right
+/// to 3e-6.
 inline double student_t(Index freedom) {
-  constexpr double table[] = {12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
-                              2.200985,  2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
-                              2.079614,  2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272};
+  constexpr double table[] = {12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004,
+                              2.262157,  2.228139, 2.200985, 2.178813, 2.160369, 2.144787, 2.131450, 2.119905,
+                              2.109816,  2.100922, 2.093024, 2.085963, 2.079614, 2.073873, 2.068658, 2.063899,
+                              2.059539,  2.055529, 2.051831, 2.048407, 2.045230, 2.042272};
   if (freedom < 1) return std::numeric_limits<double>::quiet_NaN();
   if (freedom <= 30) return table[freedom - 1];
-  const double z = 1.959963984540054, n = static_cast<double>(freedom), z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z;
+  const double z = 1.959963984540054, n = static_cast<double>(freedom), z3 = z * z * z, z5 = z3 * z * z,
+               z7 = z5 * z * z;
   return z + (z3 + z) / (4 * n) + (5 * z5 + 16 * z3 + 3 * z) / (96 * n * n) +
          (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * n * n * n);
 }
@@ -69,8 +72,8 @@ inline Interval interval(std::span<const double> values) {
   return found;
 }
 
-/// Of a - b, pair by pair, where both are numbers. Values of one seed share their data and initial values, so this is far narrower
-/// than the intervals of a and b. Throws Error for lists of different lengths.
+/// Of a - b, pair by pair, where both are numbers: for values of the same seeds, which share their data and initial values,
+/// so that what a seed does to both drops out. Throws Error for lists of different lengths.
 [[gnu::cold]] inline Interval paired_difference(std::span<const double> a, std::span<const double> b) {
   if (a.size() != b.size())
     fail("paired_difference: a has ", a.size(), " values, b ", b.size(), "; there must be one of each for every pair");
