@@ -44,7 +44,9 @@ TEST_CASE("a loud task takes a narrow trunk from a clean one; a method or expert
   check_below(c.difference(cgc, sum));
 }
 
-// The reference does not find the architectures apart, and neither do we: each beats linear regression, that is all.
+// The reference does not find the architectures apart, and neither do we: each beats linear regression, that is all. And not
+// for every draw of labels: at full size draw 0, whose sines are too fast to be learned, is one of ten where none does. This
+// is an easy draw.
 TEST_CASE("on the MMoE synthetic every architecture beats linear regression", "[slow]") {
   known_truth::Problem p = known_truth::mmoe_synthetic(2, {.train = 4000, .epochs = 10});
   const Comparison c = compare(p.models, p.losses, {}, p.data, p.options);
