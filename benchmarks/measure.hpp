@@ -60,6 +60,8 @@ class Report {
   }
 
   bool wants(const std::string& name) const { return name.compare(0, only_.size(), only_) == 0; }
+  /// --only names it, or a part of it: for lines that take too long to be measured unasked.
+  bool asked(const std::string& name) const { return only_.compare(0, name.size(), name) == 0; }
   void add(const Line& line) {
     std::printf("%-16s %10.3f %-3s  %-34s %10.3f   ratio %.3f\n", line.name.c_str(), line.value, line.unit.c_str(),
                 line.baseline_name.c_str(), line.baseline, line.value / line.baseline);

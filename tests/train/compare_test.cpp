@@ -107,6 +107,11 @@ TEST_CASE("means with Student's intervals, Delta_m and Delta_p", "[fast]") {
   CHECK(delta_m(found, baseline, up) == Approx(-1.5));
   CHECK(delta_p(found, baseline, up, task) == Approx(2.0));
   const double nothing[] = {.40, 0, .70, 25}, negative[] = {-2.0}, less[] = {-1.0};
+  const double others[] = {0.5, 1, none, 3};  // differences 0.5 and 1; scipy.stats.ttest_rel(...).confidence_interval()
+  CHECK(paired_difference(values, others).mean == Approx(0.75));
+  CHECK(paired_difference(values, others).half_width == Approx(12.706205 * 0.25).epsilon(1e-6));
+  CHECK_THROWS_WITH(paired_difference(values, std::span(others, 3)),
+                    "paired_difference: a has 4 values, b 3; there must be one of each for every pair");
   CHECK(std::isnan(delta_m(found, nothing, up)));
   CHECK(delta_m(less, negative, {true}) == Approx(-50));
 }
@@ -145,6 +150,16 @@ TEST_CASE("rows of a comparison: paired changes, shared ranks, tuned weights, fa
   CHECK(c.row("mine").rank.mean == Approx((2.5 + 3) / 2));
   CHECK(c.row("broken").rank.mean == Approx((4.0 + 1) / 2));
   CHECK(c.value(c.row("mine"), "b", "rmse").mean == Approx(3.3));
+  // Paired: of accuracy 0 and .08 against sum, whose own values lie .3 apart; RMSE does not differ.
+  CHECK(c.difference(c.row("mine"), c.row("sum"), "a", "accuracy").mean == Approx(0.04));
+  CHECK(c.difference(c.row("mine"), c.row("sum"), "a", "accuracy").half_width == Approx(12.706205 * 0.04).epsilon(1e-6));
+  CHECK(c.difference(c.row("mine"), c.row("sum"), "b", "rmse").half_width == 0);
+  CHECK(c.difference(c.row("mine"), c.row("sum")).mean == Approx(-2.5));
+  CHECK(c.difference(c.row("sum"), c.rows()[0]).mean == Approx(5));                        // the baseline's Delta_m is 0
+  CHECK(c.difference(c.row("broken"), c.row("sum"), "a", "accuracy").mean == Approx(0.1));  // seed 1 alone
+  CHECK(std::isnan(c.difference(c.row("broken"), c.row("sum"), "a", "accuracy").half_width));
+  CHECK_THROWS_WITH(c.difference(c.rows()[0], c.rows()[1], "a", "f1"),
+                    "comparison: there is no 'f1' of task 'a'; there are: a/accuracy, b/rmse, b/loss");
   CHECK(c.text() ==
         "                                 a            b    Delta_m          mean      ms\n"
         "method               accuracy (up)  rmse (down)   % (down)          rank  a step\n"

@@ -6,6 +6,7 @@
 //                                     {UPGrad{}, FAMO{}, {"stch 0.1", STCH{{.mu = 0.1}}}}, data,
 //                                     {.seeds = 5, .train = {.epochs = 30}, .file = "runs.csv"});
 //   std::printf("%s", result.text().c_str());
+//   const Interval gain = result.difference(result.row("upgrad"), result.row("sum"));   // of Delta_m, seed by seed
 //   save_svg("trade_off.svg", trade_off(result));                    // train/comparison_chart.hpp
 //
 // Every seed has a split of its own into training, validation and test data, and initial values of its own; all methods of a

@@ -5,7 +5,6 @@
 // Included by name.
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -16,63 +15,10 @@
 
 #include "espalier/core/error.hpp"
 #include "espalier/core/order.hpp"
+#include "espalier/train/interval.hpp"
 #include "espalier/train/text.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
-
-/// A mean over seeds and half of its 95 % confidence interval by Student's t; NaN when there are none, and for one seed.
-struct Interval {
-  double mean = std::numeric_limits<double>::quiet_NaN(), half_width = std::numeric_limits<double>::quiet_NaN();
-
-  /// `0.962 +- 0.011`; `-` when there is no mean.
-  [[gnu::cold]] std::string text() const {
-    if (std::isnan(mean)) return "-";
-    std::string out = detail::short_number(mean);
-    if (std::isnan(half_width)) return out;
-    const double half = half_width > 1e-12 * std::abs(mean) ? half_width : 0;  // less is rounding
-    char digits[32];
-    out += " +- ";
-    const auto format = half < 10 ? std::chars_format::general : std::chars_format::fixed;
-    return out.append(
-        digits,
-        std::to_chars(digits, digits + sizeof digits, half < 1e15 ? half : 1e15, format, half < 10 ? 2 : 0).ptr);
-  }
-};
-
-namespace detail {
-
-/// The 97.5 % point of Student's t: a table up to 30 degrees of freedom, beyond it Cornish and Fisher's expansion, right to 3e-6.
-inline double student_t(Index freedom) {
-  constexpr double table[] = {12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
-                              2.200985,  2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
-                              2.079614,  2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272};
-  if (freedom < 1) return std::numeric_limits<double>::quiet_NaN();
-  if (freedom <= 30) return table[freedom - 1];
-  const double z = 1.959963984540054, n = static_cast<double>(freedom), z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z;
-  return z + (z3 + z) / (4 * n) + (5 * z5 + 16 * z3 + 3 * z) / (96 * n * n) +
-         (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * n * n * n);
-}
-
-}  // namespace detail
-
-/// Over the values that are numbers.
-inline Interval interval(std::span<const double> values) {
-  double sum = 0, squares = 0;
-  Index count = 0;
-  for (const double x : values)
-    if (!std::isnan(x)) {
-      sum += x;
-      ++count;
-    }
-  Interval found;
-  if (count == 0) return found;
-  const auto n = static_cast<double>(count);
-  found.mean = sum / n;
-  for (const double x : values)
-    if (!std::isnan(x)) squares += (x - found.mean) * (x - found.mean);
-  if (count > 1) found.half_width = detail::student_t(count - 1) * std::sqrt(squares / (n - 1) / n);
-  return found;
-}
 
 /// Delta_m (Maninis et al. 2019, with the sign of Nash-MTL, FAMO and FairGrad): the mean over all measures of their relative
 /// change for the worse against the baseline's, in percent. Below 0: better than single-task models. NaN when a value is
@@ -139,6 +85,8 @@ struct ComparedRow {
   bool baseline = false;            // the single-task models
   std::vector<Interval> measures;   // [measures], on the test data
   Interval delta_m, delta_p, rank;  // in percent; rank: 1 is best
+  std::vector<std::vector<double>> measures_by_seed = {};  // [measures][seeds], on the test data; NaN: none
+  std::vector<double> delta_m_by_seed = {};                // [seeds]
   double milliseconds = std::numeric_limits<double>::quiet_NaN();  // a step, the mean over the seeds; baseline: all its models
   std::string note = {};            // the weights that were tuned, failures
 };
@@ -177,10 +125,19 @@ class Comparison {
   }
   /// A measure of a row by name. Throws Error for an unknown one, listing the known.
   const Interval& value(const ComparedRow& row, std::string_view task, std::string_view name) const {
-    for (std::size_t m = 0; m < measures_.size(); ++m)
-      if (measures_[m].task == task && measures_[m].name == name) return row.measures[m];
-    fail("comparison: there is no '", name, "' of task '", task, "'; there are: ",
-         listing(measures_, [](const ComparedMeasure& m) { return join(m.task, '/', m.name); }));
+    return row.measures[measure(task, name)];
+  }
+
+  /// How much more of a measure one row has than another: the mean difference over the seeds that both have, paired seed by
+  /// seed, and its interval; where that leaves out 0, the seeds tell the two apart. Both rows are of this comparison. Throws
+  /// Error for an unknown measure, listing the known.
+  Interval difference(const ComparedRow& a, const ComparedRow& b, std::string_view task, std::string_view name) const {
+    const std::size_t m = measure(task, name);
+    return paired_difference(a.measures_by_seed[m], b.measures_by_seed[m]);
+  }
+  /// The same of Delta_m, in percent points: below 0 where a is better.
+  Interval difference(const ComparedRow& a, const ComparedRow& b) const {
+    return paired_difference(a.delta_m_by_seed, b.delta_m_by_seed);
   }
 
   /// A table for people: the measures that count, Delta_m, mean rank and cost, and what these are.
@@ -189,6 +146,12 @@ class Comparison {
  private:
   using RunsOfSeeds = std::vector<const ComparedRun*>;  // of one method
 
+  std::size_t measure(std::string_view task, std::string_view name) const {
+    for (std::size_t m = 0; m < measures_.size(); ++m)
+      if (measures_[m].task == task && measures_[m].name == name) return m;
+    fail("comparison: there is no '", name, "' of task '", task, "'; there are: ",
+         listing(measures_, [](const ComparedMeasure& m) { return join(m.task, '/', m.name); }));
+  }
   const ComparedRun* find(std::string_view model, std::string_view method, Index seed) const {
     for (const ComparedRun& run : runs_)
       if (run.task.empty() && run.model == model && run.method == method && run.seed == seed) return &run;
@@ -204,9 +167,11 @@ class Comparison {
     for (const std::size_t m : counted_) all.push_back(measures_[m].higher_is_better);
     return all;
   }
+  std::size_t place(Index seed) const {
+    return static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), seed) - seeds_.begin());
+  }
   double delta_of(const ComparedRun& run, bool validation) const {
-    const ComparedRun& base =
-        baselines_[static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), run.seed) - seeds_.begin())];
+    const ComparedRun& base = baselines_[place(run.seed)];
     return espalier::delta_m(counted(validation ? run.validation : run.test), counted(validation ? base.validation : base.test),
                              higher());
   }
@@ -241,8 +206,10 @@ class Comparison {
                     .delta_m = {},
                     .delta_p = {},
                     .rank = {}};
-    std::vector<std::vector<double>> values(measures_.size());
-    std::vector<double> deltas, other, cost;
+    constexpr double none = std::numeric_limits<double>::quiet_NaN();
+    row.measures_by_seed.assign(measures_.size(), std::vector<double>(seeds_.size(), none));
+    row.delta_m_by_seed.assign(seeds_.size(), none);
+    std::vector<double> other, cost;
     std::vector<Index> task;
     for (const std::size_t m : counted_) {
       Index number = 0;
@@ -255,16 +222,15 @@ class Comparison {
         if (failures++ == 0) row.note = run->error;
         continue;
       }
-      for (std::size_t m = 0; m < measures_.size(); ++m) values[m].push_back(run->test[m]);
-      const ComparedRun& base =
-          baselines_[static_cast<std::size_t>(std::find(seeds_.begin(), seeds_.end(), run->seed) - seeds_.begin())];
-      deltas.push_back(delta_of(*run, false));
-      other.push_back(espalier::delta_p(counted(run->test), counted(base.test), higher(), task));
+      const std::size_t seed = place(run->seed);
+      for (std::size_t m = 0; m < measures_.size(); ++m) row.measures_by_seed[m][seed] = run->test[m];
+      row.delta_m_by_seed[seed] = delta_of(*run, false);
+      other.push_back(espalier::delta_p(counted(run->test), counted(baselines_[seed].test), higher(), task));
       cost.push_back(run->milliseconds);
     }
     if (failures > 0) row.note = join(failures, " of ", of_seeds.size(), " seeds failed: ", row.note);
-    for (const std::vector<double>& of_measure : values) row.measures.push_back(interval(of_measure));
-    row.delta_m = interval(deltas);
+    for (const std::vector<double>& of_measure : row.measures_by_seed) row.measures.push_back(interval(of_measure));
+    row.delta_m = interval(row.delta_m_by_seed);
     row.delta_p = interval(other);
     row.milliseconds = interval(cost).mean;
     return row;
