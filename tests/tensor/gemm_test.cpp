@@ -51,10 +51,11 @@ struct Options {
   Index padding = 0;  // ldc - n
 };
 
-/// Largest difference to a plain loop in long double, in units of what rounding may cause; infinite if gemm wrote beyond
+/// Largest difference to a plain loop of more digits, in units of what rounding may cause; infinite if gemm wrote beyond
 /// the columns of c.
 template <class T>
 double error(Index m, Index n, Index k, Strided<T> a, Strided<T> b, Options options) {
+  using Wide = std::conditional_t<std::is_same_v<T, float>, double, long double>;
   const Index ldc = n + options.padding;
   std::vector<T> c = numbers<T>(m * ldc + 3, 3), before = c;
   const std::vector<T> bias = numbers<T>(n + 1, 4);
@@ -65,15 +66,16 @@ double error(Index m, Index n, Index k, Strided<T> a, Strided<T> b, Options opti
   for (Index i = 0; i < m; ++i)
     for (Index j = 0; j < n; ++j) {
       const auto at_c = static_cast<std::size_t>(i * ldc + j);
-      long double sum = options.accumulate ? before[at_c] : T(0), size = 1;
-      for (Index p = 0; p < k; ++p) {
-        const long double product = static_cast<long double>(at(a, i, p)) * at(b, p, j);
+      Wide sum = options.accumulate ? before[at_c] : T(0), size = 1;
+      const T *x = &a.data[i * a.row_stride], *y = &b.data[j * b.column_stride];
+      for (Index p = 0; p < k; ++p, x += a.column_stride, y += b.row_stride) {
+        const Wide product = static_cast<Wide>(*x) * *y;
         sum += product;
-        size += std::fabs(product);
+        size += product < 0 ? -product : product;
       }
       if (options.bias) sum += bias[static_cast<std::size_t>(j)];
       if (options.relu && sum < 0) sum = 0;
-      const long double unit = size * std::numeric_limits<T>::epsilon();
+      const Wide unit = size * std::numeric_limits<T>::epsilon();
       worst = std::max(worst, static_cast<double>(std::fabs(sum - c[at_c]) / unit));
       before[at_c] = c[at_c];
     }
