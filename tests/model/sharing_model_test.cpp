@@ -527,6 +527,16 @@ struct Ridge {
   }
   void fields(auto&& visit) { visit("w", w); }
 };
+/// An architecture whose penalty is one number, not one per sample.
+struct Summed {
+  static constexpr std::string_view name = "Summed";
+  Tensor<double> factor = parameter(Tensor<double>::ones({3}));
+  const std::vector<std::string>& tasks() const { return ::tasks; }
+  PoolVector<Tensor<double>> operator()(const Tensor<double>& x, Pass*) const { return PoolVector<Tensor<double>>(2, x * factor); }
+  PoolVector<Tensor<double>> penalty(const Tensor<double>&, Pass*) const { return PoolVector<Tensor<double>>(1, sum(factor)); }
+  void own() {}
+  void fields(auto&& visit) { visit("factor", factor); }
+};
 Values gradients(Model& model, MultiObjective<double>& objective, const Tensor<double>& x, const Targets<double>& targets) {
   clear_gradients(model);
   objective.backward(objective(recorded(model, x), targets));
@@ -635,6 +645,13 @@ TEST_CASE("a model of one's own penalises what it likes, and a penalty that is n
   Outputs<double> y = model(x);
   CHECK_THROWS_WITH(y.penalise(model.w), "outputs: a penalty is [2, 3]; it must be one number");
   CHECK_THROWS_WITH(y.penalise(Tensor<double>::scalar(1), "z"), "outputs: a penalty of the unknown task 'z'; known: y");
+}
+
+TEST_CASE("an architecture's penalty is a number per sample", "[fast]") {
+  Rng rng{1};
+  const Model model({.sharing = Summed{}, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 1, rng)}}, .penalty = 1});
+  CHECK_THROWS_WITH(recorded(model, draw({5, 3}, 1)),
+                    "SharingModel: a penalty of Summed is []; it must be [5, 1], a number per sample");
 }
 
 TEST_CASE("a penalised run decides its gates, and resumes in the middle of an epoch bit for bit", "[fast]") {
