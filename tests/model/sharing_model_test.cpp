@@ -479,6 +479,10 @@ TEST_CASE("an added task brings experts or a gate where there is a use for them"
                     "CGC: task 'd' brings a gate, for which there is no use here; leave it out");
   CHECK_THROWS_WITH(film.add_task("d", Dense(3, 1, rng), rng, experts()),
                     "FiLM: task 'd' brings experts of its own, for which there is no use here; leave them out");
+  CHECK_THROWS_WITH(mmoe.add_task("d", Dense(3, 1, rng), rng, {.gate = Dense(4, 2, rng)}),
+                    "MMoE: the gate of task 'd' gives 2 weights for 3 experts; they must be as many");
+  CHECK_THROWS_WITH(cgc.add_task("d", Dense(3, 1, rng), rng, {.experts = {Dense(4, 2, rng)}}),
+                    "CGC: own.d.0 gives [2, 2], the experts there are [2, 3]; all must give the same shape");
   CHECK_THROWS_WITH(film.add_task("d", {}, rng), "SharingModel: the head of task 'd' is empty");
   CHECK_THROWS_WITH(mmoe.add_task("d", Dense(3, 1, rng), rng, {.gate = gate}),
                     "model: the gate of task 'd' has a parameter, select.weight, of task c; a gate that comes later needs its own");
