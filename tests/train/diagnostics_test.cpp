@@ -121,6 +121,11 @@ TEST_CASE("a meter has means over the steps, each task over those it was in", "[
   REQUIRE(noted.size() == noting.columns().size());
   CHECK(noted[noted.size() - 2] == 0.75);
   CHECK(noted.back() == 3);
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"a/gate/0", 0.5}, {"penalty", 2}}});
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"a/gate/0", std::nan("")}, {"penalty", 4}}});  // no row came to the gate
+  const std::vector<double> partly = noting.take();
+  CHECK(partly[partly.size() - 2] == 0.5);
+  CHECK(partly.back() == 3);
   DiagnosticsMeter none;
   CHECK(none.columns().empty());
   none.add(record());
