@@ -72,7 +72,8 @@ class Trainer {
   /// Takes over a run that a Trainer of the same model, objective, optimizer and options has written; epochs, patience and
   /// min_delta may be others (a schedule of the whole run's length then is another one). The file's learning rate and random
   /// numbers count. False when there is no such file and that is fine. Throws FileError for a run with another schedule (unless
-  /// the options allow it), another monitor, or early stopping switched on or off, and as `load` does, listing all differences.
+  /// the options allow it), another monitor, another method, or early stopping or diagnostics switched on or off, and as `load`
+  /// does, listing all differences.
   bool resume(const std::string& path, const ResumeOptions& options = {}) {
     if (options.if_exists && !file_exists(path)) return false;
     settings().check(path, options);
@@ -191,7 +192,8 @@ class Trainer {
   }
 
   RunSettings settings() const {
-    return {keeps_best(), monitor_.empty() ? options_.monitor : monitor_, options_.schedule.text()};
+    return {keeps_best(), monitor_.empty() ? options_.monitor : monitor_, options_.schedule.text(),
+            std::string(objective_->method_name()), !meter_.empty()};
   }
 
   /// What would be noticed only when the first epoch is done.
