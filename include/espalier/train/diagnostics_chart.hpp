@@ -5,6 +5,7 @@
 //
 // Included by name: a program that draws nothing does not pay for it.
 
+#include "espalier/tensor/named.hpp"
 #include "espalier/train/chart.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
