@@ -184,7 +184,8 @@ class Comparer {
         fail("compare: a method is called '", m.name, "'; that name is the comparison's own");
     for (const ComparedMethod& m : methods)
       if (m.name == equal_weights_method && m.combiner.name() != m.name)
-        fail("compare: ", m.combiner.name(), " is called '", m.name, "', which is the name of equal weights; give it another one");
+        fail("compare: ", m.combiner.name(), " is called '", m.name,
+             "', which is the name of equal weights; give it another one");
     for (const ComparedMethod& m : methods) {
       try {
         MultiObjective<T>(losses_, m.combiner, m.options);  // throws for what cannot be

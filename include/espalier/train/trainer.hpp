@@ -72,8 +72,8 @@ class Trainer {
   /// Takes over a run that a Trainer of the same model, objective, optimizer and options has written; epochs, patience and
   /// min_delta may be others (a schedule of the whole run's length then is another one). The file's learning rate and random
   /// numbers count. False when there is no such file and that is fine. Throws FileError for a run with another schedule (unless
-  /// the options allow it), another monitor, another method, or early stopping or diagnostics switched on or off, and as `load`
-  /// does, listing all differences.
+  /// the options allow it), another monitor, another method, or early stopping or diagnostics switched on or off, and as
+  /// `load` does, listing all differences.
   bool resume(const std::string& path, const ResumeOptions& options = {}) {
     if (options.if_exists && !file_exists(path)) return false;
     settings().check(path, options);
@@ -250,7 +250,8 @@ class Trainer {
         fail("Trainer: all ", options_.epochs,
              " epochs are done; ask finished() before fit, give it more with extend(epochs), or make a new Trainer");
       if (!out_of_patience())
-        fail("Trainer: the run is over (", ending_, "); let a task go on with objective.stop(task, false), or make a new Trainer");
+        fail("Trainer: the run is over (", ending_,
+             "); let a task go on with objective.stop(task, false), or make a new Trainer");
       fail("Trainer: early stopping has ended the run (", ending_,
            "); give it more patience when it is resumed, or make a new Trainer");
     }
@@ -295,9 +296,8 @@ class Trainer {
     }
     ended_ = true;
     const Index patience = options_.early_stopping.patience;
-    ending_ = out_of_patience()           ? join("no better ", monitor_, " for ", patience, patience == 1 ? " epoch" : " epochs")
-              : epoch_ >= options_.epochs ? "all epochs are done"
-                                          : "every task has been stopped";
+    ending_ = epoch_ >= options_.epochs ? "all epochs are done" : "every task has been stopped";
+    if (out_of_patience()) ending_ = join("no better ", monitor_, " for ", patience, patience == 1 ? " epoch" : " epochs");
     if (!measured && (patience > 0 || !options_.checkpoint.best.empty() || options_.schedule.observes()))
       ending_ += join(", but ", never_measured(), ": none is the best");
     if (keeps_best() && measured) swap_best();

@@ -93,7 +93,8 @@ Shape shape_of(const ModelPart<T>& part, Index in) {
 template <class T>
 Index width_of(std::string_view who, const ModelPart<T>& part, Index in) {
   const Shape y = shape_of(part, in);
-  if (y.rank() != 2 || y[0] != 2) fail(who, ": ", part.name, " makes ", y, " of ", Shape{2, in}, "; it must be [batch, width]");
+  if (y.rank() != 2 || y[0] != 2)
+    fail(who, ": ", part.name, " makes ", y, " of ", Shape{2, in}, "; it must be [batch, width]");
   return y[1];
 }
 
