@@ -479,6 +479,10 @@ TEST_CASE("an added task brings experts or a gate where there is a use for them"
                     "CGC: task 'd' brings a gate, for which there is no use here; leave it out");
   CHECK_THROWS_WITH(film.add_task("d", Dense(3, 1, rng), rng, experts()),
                     "FiLM: task 'd' brings experts of its own, for which there is no use here; leave them out");
+  CHECK_THROWS_WITH(mmoe.add_task("d", Dense(3, 1, rng), rng, {.gate = Dense(4, 2, rng)}),
+                    "MMoE: the gate of task 'd' gives 2 weights for 3 experts; they must be as many");
+  CHECK_THROWS_WITH(cgc.add_task("d", Dense(3, 1, rng), rng, {.experts = {Dense(4, 2, rng)}}),
+                    "CGC: own.d.0 gives [2, 2], the experts there are [2, 3]; all must give the same shape");
   CHECK_THROWS_WITH(film.add_task("d", {}, rng), "SharingModel: the head of task 'd' is empty");
   CHECK_THROWS_WITH(mmoe.add_task("d", Dense(3, 1, rng), rng, {.gate = gate}),
                     "model: the gate of task 'd' has a parameter, select.weight, of task c; a gate that comes later needs its own");
@@ -526,6 +530,16 @@ struct Ridge {
     return y;
   }
   void fields(auto&& visit) { visit("w", w); }
+};
+/// An architecture whose penalty is one number, not one per sample.
+struct Summed {
+  static constexpr std::string_view name = "Summed";
+  Tensor<double> factor = parameter(Tensor<double>::ones({3}));
+  const std::vector<std::string>& tasks() const { return ::tasks; }
+  PoolVector<Tensor<double>> operator()(const Tensor<double>& x, Pass*) const { return PoolVector<Tensor<double>>(2, x * factor); }
+  PoolVector<Tensor<double>> penalty(const Tensor<double>&, Pass*) const { return PoolVector<Tensor<double>>(1, sum(factor)); }
+  void own() {}
+  void fields(auto&& visit) { visit("factor", factor); }
 };
 Values gradients(Model& model, MultiObjective<double>& objective, const Tensor<double>& x, const Targets<double>& targets) {
   clear_gradients(model);
@@ -635,6 +649,13 @@ TEST_CASE("a model of one's own penalises what it likes, and a penalty that is n
   Outputs<double> y = model(x);
   CHECK_THROWS_WITH(y.penalise(model.w), "outputs: a penalty is [2, 3]; it must be one number");
   CHECK_THROWS_WITH(y.penalise(Tensor<double>::scalar(1), "z"), "outputs: a penalty of the unknown task 'z'; known: y");
+}
+
+TEST_CASE("an architecture's penalty is a number per sample", "[fast]") {
+  Rng rng{1};
+  const Model model({.sharing = Summed{}, .heads = {{"a", Dense(3, 1, rng)}, {"b", Dense(3, 1, rng)}}, .penalty = 1});
+  CHECK_THROWS_WITH(recorded(model, draw({5, 3}, 1)),
+                    "SharingModel: a penalty of Summed is []; it must be [5, 1], a number per sample");
 }
 
 TEST_CASE("a penalised run decides its gates, and resumes in the middle of an epoch bit for bit", "[fast]") {

@@ -501,6 +501,11 @@ TEST_CASE("weightings refuse what they cannot weigh", "[fast]") {
                     "GradNorm: the squared gradient norm of task 'b' is nan; look at its loss and its labels");
   CHECK_THROWS_WITH(DWA({.temperature = 0}), "DWA: the temperature is 0; it must be above 0");
   CHECK_THROWS_WITH(GradNorm({.alpha = -1}), "GradNorm: alpha is -1; it must not be negative");
+  CHECK_THROWS_WITH(GradNorm({.lr = NAN}), "GradNorm: lr is nan; it must be above 0");
+  CHECK_THROWS_WITH(FAMO({.lr = -1}), "FAMO: lr is -1; it must be above 0");
+  CHECK_THROWS_WITH(FAMO({.weight_decay = -1}), "FAMO: weight_decay is -1; it must not be negative");
+  CHECK_THROWS_WITH(UncertaintyWeighting({.lr = 0}), "UncertaintyWeighting: lr is 0; it must be above 0");
+  CHECK_THROWS_WITH(IMTLL({.limit = -1}), "IMTLL: limit is -1; it must be above 0");
   CHECK_THROWS_WITH(STCH({}), "STCH: mu is 0; it must be above 0; give it in the unit of the losses: {.mu = 0.1}");
   CHECK_THROWS_WITH(STCH({.mu = 1, .ideal = {0, NAN}}), "STCH: ideal 1 is nan; it must be finite");
   STCH short_of{{.mu = 1, .ideal = {0, 0}}}, unwilling{{.mu = 1, .preference = {1, 0, 1, 0}}};

@@ -294,6 +294,9 @@ TEST_CASE("learning curves: a panel per task and measure, a line per part of the
   plain.append(Doubles{5});
   CHECK(learning_curves(plain).panels[0].series[0].x == Doubles{1});
   CHECK(learning_curves(History({"lr"})).panels.empty());
+  History mean({"validation/*/r2"});  // a monitor that is the mean over the tasks
+  mean.append(Doubles{0.5});
+  CHECK(learning_curves(mean).panels[0].title == "mean r2");
 }
 
 TEST_CASE("a chart is saved as it is", "[fast]") {

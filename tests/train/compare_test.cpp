@@ -352,7 +352,9 @@ TEST_CASE("a method is compared with itself, used in other ways", "[fast]") {
   check_same(found, compare({{"hard", model}}, losses, ways, data(), o));  // all of it from the file
   CHECK_THROWS_AS(compare({{"hard", model}}, losses, {UPGrad{}, {"every 3", UPGrad{}, {.every = 4}}}, data(), o), Error);
   CHECK_THROWS_WITH(compare({{"hard", model}}, losses, {{"sum, grouped", Mean{}, {.groups = {"trunk.0"}}}}, data(), o),
-                    Catch::Contains("MultiObjective: mean does not work on inner products of gradients"));
+                    Catch::Contains("compare: method 'sum, grouped': MultiObjective: mean does not work on inner products of gradients"));
+  CHECK_THROWS_WITH(compare({{"hard", model}}, losses, {{"sum", UPGrad{}}}, data(), o),
+                    "compare: upgrad is called 'sum', which is the name of equal weights; give it another one");
 }
 
 TEST_CASE("a comparison refuses what makes no sense", "[fast]") {

@@ -121,6 +121,11 @@ TEST_CASE("a meter has means over the steps, each task over those it was in", "[
   REQUIRE(noted.size() == noting.columns().size());
   CHECK(noted[noted.size() - 2] == 0.75);
   CHECK(noted.back() == 3);
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"a/gate/0", 0.5}, {"penalty", 2}}});
+  noting.add({.active = {0}, .weights = {1}, .notes = {{"a/gate/0", std::nan("")}, {"penalty", 4}}});  // no row came to the gate
+  const std::vector<double> partly = noting.take();
+  CHECK(partly[partly.size() - 2] == 0.5);
+  CHECK(partly.back() == 3);
   DiagnosticsMeter none;
   CHECK(none.columns().empty());
   none.add(record());
@@ -277,6 +282,20 @@ TEST_CASE("diagnostics are drawn over time, apart from the learning curves", "[f
   CHECK(chart.panels[3].x_label == "epoch");
   CHECK(svg(chart).find("conflict rate") != std::string::npos);
   CHECK(learning_curves(history).panels.size() == 1);
+  {  // whatever the tasks are called
+    DiagnosticsMeter odd({"gate", "investigate"}, {"gate/gate/0", "gate/gate/1", "investigate/gate/0", "gate/0"});
+    History of(odd.columns());
+    odd.add({.active = {0, 1},
+             .weights = {1, 1},
+             .gramian = {4, 1, 1, 9},
+             .notes = {{"gate/gate/0", 0.25}, {"gate/gate/1", 0.75}, {"investigate/gate/0", 1}, {"gate/0", 1}}});
+    of.append(odd.take());
+    std::vector<std::string> gates;
+    for (const Panel& p : diagnostics_curves(of).panels)
+      if (p.title.starts_with("gate of"))
+        for (const Series& s : p.series) gates.push_back(p.title + ": " + s.name);
+    CHECK(gates == std::vector<std::string>{"gate of gate: 0", "gate of gate: 1", "gate of investigate: 0", "gate of all tasks: 0"});
+  }
   CHECK_THROWS_WITH(diagnostics_curves(History({"epoch"})),
                     "diagnostics_curves: the history has no diagnostics; call objective.diagnose() before the Trainer is made");
 }

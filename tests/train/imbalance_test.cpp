@@ -367,6 +367,21 @@ TEST_CASE("tasks stop one by one, each by its own patience, and the run with the
                           .progress = quiet,
                           .callbacks = {TaskStopping(r.objective, {.patience = 1, .min_delta = 1e9, .tasks = {"easy"}})}};
   };
+  {  // Where all may stop, the run is over with the last: the best epoch's values are put back, and nothing goes on by itself.
+    Run all;
+    TrainerOptions o{.epochs = 9, .early_stopping = {.patience = 9}, .progress = quiet,
+                     .callbacks = {TaskStopping(all.objective, {.patience = 1, .min_delta = 1e9})}};
+    Trainer ends{all.model, all.objective, all.optimizer, o};
+    CHECK(ends.fit(data, data).rows() == 2);
+    CHECK(ends.finished());
+    CHECK(ends.ending() == "every task has been stopped");
+    CHECK_THROWS_WITH(ends.fit(data, data), "Trainer: the run is over (every task has been stopped); let a task go on with "
+                                            "objective.stop(task, false), or make a new Trainer");
+    CHECK(ends.history().rows() == 2);
+    all.objective.stop("hard", false);
+    CHECK_FALSE(ends.finished());
+    CHECK(ends.fit(data, data).rows() == 3);
+  }
   const std::string path = "imbalance_test2.safetensors";
   Trainer trainer{run.model, run.objective, run.optimizer, options(run, 4)};
   trainer.fit(data, data);

@@ -453,6 +453,16 @@ TEST_CASE("a run does not go on under other options, and the message is about th
   };
   CHECK_THROWS_WITH(resume({.schedule = Mine{}, .early_stopping = {.patience = 5}}),
                     begin + other + "Mine, which describes no options here" + end + way);
+  const auto resume_with = [&](Combiner method, bool diagnosed) {
+    Setup mine;
+    MultiObjective<float> objective{{{"sum", MSE{}}, {"sign", CrossEntropy{}}}, std::move(method)};
+    if (diagnosed) objective.diagnose();
+    Trainer again{mine.model, objective, mine.optimizer, {.schedule = same, .early_stopping = {.patience = 5}, .progress = quiet}};
+    again.resume(file);
+  };
+  CHECK_THROWS_WITH(resume_with(MGDA{}, false), begin + "the objective's method is " + std::string(setup.objective.method_name()) +
+                                                    " there, mgda here" + end);
+  CHECK_THROWS_WITH(resume_with(Combiner(), true), Catch::Contains("objective.diagnose() is off there, on here"));
   // What may be another: the length, patience and min_delta; and the schedule, where that is asked for, with its state or without.
   CHECK(resume({.epochs = 3, .schedule = same, .early_stopping = {.patience = 1, .min_delta = 1e-9}}) == Approx(1e-4));
   CHECK(resume({.epochs = 3, .schedule = PlateauSchedule{}, .early_stopping = {.patience = 5}}, {.other_schedule = true}) == 0.01);

@@ -144,6 +144,9 @@ class SharingModel {
     for (std::size_t t = 0; t < found.size(); ++t) {
       Tensor<T> part = found[t];
       if (!part.defined()) continue;
+      if (const Shape wanted{x.shape()[0], 1}; !(part.shape() == wanted))
+        fail("SharingModel: a penalty of ", sharing_.name(), " is ", part.shape(), "; it must be ", wanted,
+             ", a number per sample");
       if (by_task && !ends.empty()) part = slice(part, 0, t ? ends[t - 1] : 0, ends[t]);
       const Index rows = part.shape()[0];
       if (rows > 0)

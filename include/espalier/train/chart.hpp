@@ -354,6 +354,7 @@ template <class Lazy = void>
       const std::size_t last = measure.rfind('/');
       std::string title = measure;
       if (last != std::string::npos) title[last] = ' ';
+      if (title.starts_with("* ")) title.replace(0, 1, "mean");  // a monitor that is the mean over the tasks
       panels.push_back(measure);
       chart.panels.push_back({.title = std::move(title), .x_label = "epoch"});
     }

@@ -183,7 +183,17 @@ class Comparer {
     for (const ComparedMethod& m : methods)
       if (m.name == single_task_method || m.name == tuned_weights_method || m.name.starts_with(weights_candidate))
         fail("compare: a method is called '", m.name, "'; that name is the comparison's own");
-    for (const ComparedMethod& m : methods) MultiObjective<T>(losses_, m.combiner, m.options);  // throws for what cannot be
+    for (const ComparedMethod& m : methods)
+      if (m.name == equal_weights_method && m.combiner.name() != m.name)
+        fail("compare: ", m.combiner.name(), " is called '", m.name,
+             "', which is the name of equal weights; give it another one");
+    for (const ComparedMethod& m : methods) {
+      try {
+        MultiObjective<T>(losses_, m.combiner, m.options);  // throws for what cannot be
+      } catch (const Error& error) {
+        fail("compare: method '", m.name, "': ", error.what());
+      }
+    }
   }
 
   void choose_measures(const std::string& task) {

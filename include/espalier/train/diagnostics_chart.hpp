@@ -5,6 +5,7 @@
 //
 // Included by name: a program that draws nothing does not pay for it.
 
+#include "espalier/tensor/named.hpp"
 #include "espalier/train/chart.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -56,13 +57,14 @@ namespace espalier::inline ESPALIER_ABI {
   }
   std::vector<Named<Panel>> gates;  // by whose they are
   for (const std::string& column : history.columns()) {
-    const std::size_t at = column.find("gate/");
-    if (!column.starts_with(prefix) || at == std::string::npos || column[at - 1] != '/') continue;
-    const std::string whose = at == prefix.size() ? "all tasks" : column.substr(prefix.size(), at - 1 - prefix.size());
+    const std::size_t at = column.rfind("/gate/");  // the last one, as a task may be called "gate"
+    const bool measure = std::ranges::any_of(kinds, [&](const Kind& k) { return column.ends_with(join('/', k.measure)); });
+    if (!column.starts_with(prefix) || at == std::string::npos || at + 1 < prefix.size() || measure) continue;
+    const std::string whose = at + 1 == prefix.size() ? "all tasks" : column.substr(prefix.size(), at - prefix.size());
     std::size_t g = 0;
     while (g < gates.size() && gates[g].name != whose) ++g;
     if (g == gates.size()) gates.push_back({whose, {.title = "gate of " + whose, .x_label = x_label}});
-    gates[g].value.series.push_back(points(column, column.substr(at + 5)));
+    gates[g].value.series.push_back(points(column, column.substr(at + 6)));
   }
   for (Named<Panel>& panel : gates) chart.panels.push_back(std::move(panel.value));
   if (!any) fail("diagnostics_curves: the history has no diagnostics; call objective.diagnose() before the Trainer is made");

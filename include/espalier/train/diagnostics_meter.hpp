@@ -59,7 +59,7 @@ class DiagnosticsMeter {
       for (std::size_t j = 0; j < i; ++j)
         count(pairs + task * (task - 1) / 2 + static_cast<std::size_t>(d.active[j]), d.cosines[i * m + j]);
     }
-    if (!std::isnan(d.conflict_rate)) count(rest, d.conflict_rate);
+    count(rest, d.conflict_rate);
     sums_[rest + 1] = std::max(sums_[rest + 1], d.residual);
     counts_[rest + 1] = 1;
     count(rest + 2, d.fallback);
@@ -96,6 +96,7 @@ class DiagnosticsMeter {
  private:
   template <class Lazy = void>
   void count(std::size_t column, double value) {
+    if (std::isnan(value)) return;  // a gate that no row came to has no mean
     sums_[column] += value;
     counts_[column] += 1;
   }

@@ -16,10 +16,12 @@ namespace espalier::inline ESPALIER_ABI {
 /// Stored in a run's file, as metadata.
 struct RunSettings {
   bool keeps_best = false;
-  std::string monitor, schedule;
+  std::string monitor, schedule, method;
+  bool diagnoses = false;
 
   [[gnu::cold]] Metadata metadata() const {
-    return {{"trainer.keeps_best", keeps_best ? "on" : "off"}, {"trainer.monitor", monitor}, {"trainer.schedule", schedule}};
+    return {{"trainer.keeps_best", keeps_best ? "on" : "off"}, {"trainer.monitor", monitor}, {"trainer.schedule", schedule},
+            {"trainer.method", method}, {"trainer.diagnostics", diagnoses ? "on" : "off"}};
   }
   /// Throws FileError that says why the run in a file cannot go on with these: in place of the fields that the file would have
   /// too many or too few of, and of what would not be noticed at all.
@@ -35,6 +37,8 @@ struct RunSettings {
     };
     compare("trainer.keeps_best", "early stopping with restore_best", true);
     compare("trainer.monitor", "the monitor", false);
+    compare("trainer.method", "the objective's method", true);
+    compare("trainer.diagnostics", "objective.diagnose()", true);
     const bool same_schedule = options.other_schedule || compare("trainer.schedule", "the schedule", true);
     if (!text.empty())
       throw FileError(join("Trainer: the run in ", path, " has other options: ", text, "; it goes on with its own",

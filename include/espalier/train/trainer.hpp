@@ -62,8 +62,8 @@ class Trainer {
   /// train/<task>/loss, the mean over the epoch's batches as they came; validation/<task>/loss and the metrics; a monitor that is
   /// the mean over tasks; of an objective that diagnosed when the Trainer was made, a DiagnosticsMeter's columns.
   const History& history() const { return history_; }
-  /// Whether the run is over: all epochs are done, or patience is at its end.
-  bool finished() const { return epoch_ >= options_.epochs || out_of_patience(); }
+  /// Whether the run is over: all epochs are done, patience is at its end, or every task has been stopped (TaskStopping).
+  bool finished() const { return epoch_ >= options_.epochs || out_of_patience() || all_stopped(); }
   /// Why `fit` ended, in a sentence, and whether no epoch could be the best; empty while it has not.
   const std::string& ending() const { return ending_; }
 
@@ -72,7 +72,8 @@ class Trainer {
   /// Takes over a run that a Trainer of the same model, objective, optimizer and options has written; epochs, patience and
   /// min_delta may be others (a schedule of the whole run's length then is another one). The file's learning rate and random
   /// numbers count. False when there is no such file and that is fine. Throws FileError for a run with another schedule (unless
-  /// the options allow it), another monitor, or early stopping switched on or off, and as `load` does, listing all differences.
+  /// the options allow it), another monitor, another method, or early stopping or diagnostics switched on or off, and as
+  /// `load` does, listing all differences.
   bool resume(const std::string& path, const ResumeOptions& options = {}) {
     if (options.if_exists && !file_exists(path)) return false;
     settings().check(path, options);
@@ -164,6 +165,11 @@ class Trainer {
   bool out_of_patience() const {
     return options_.early_stopping.patience > 0 && since_best_ >= options_.early_stopping.patience;
   }
+  bool all_stopped() const {
+    Index k = 0;
+    while (k < objective_->size() && objective_->stopped(k)) ++k;
+    return k == objective_->size();
+  }
 
   void visit_run(auto&& visit) {
     visit("rng", rng_);
@@ -186,7 +192,8 @@ class Trainer {
   }
 
   RunSettings settings() const {
-    return {keeps_best(), monitor_.empty() ? options_.monitor : monitor_, options_.schedule.text()};
+    return {keeps_best(), monitor_.empty() ? options_.monitor : monitor_, options_.schedule.text(),
+            std::string(objective_->method_name()), !meter_.empty()};
   }
 
   /// What would be noticed only when the first epoch is done.
@@ -242,6 +249,9 @@ class Trainer {
       if (epoch_ >= options_.epochs)
         fail("Trainer: all ", options_.epochs,
              " epochs are done; ask finished() before fit, give it more with extend(epochs), or make a new Trainer");
+      if (!out_of_patience())
+        fail("Trainer: the run is over (", ending_,
+             "); let a task go on with objective.stop(task, false), or make a new Trainer");
       fail("Trainer: early stopping has ended the run (", ending_,
            "); give it more patience when it is resumed, or make a new Trainer");
     }
@@ -286,8 +296,8 @@ class Trainer {
     }
     ended_ = true;
     const Index patience = options_.early_stopping.patience;
-    ending_ = out_of_patience() ? join("no better ", monitor_, " for ", patience, patience == 1 ? " epoch" : " epochs")
-                                : "all epochs are done";
+    ending_ = epoch_ >= options_.epochs ? "all epochs are done" : "every task has been stopped";
+    if (out_of_patience()) ending_ = join("no better ", monitor_, " for ", patience, patience == 1 ? " epoch" : " epochs");
     if (!measured && (patience > 0 || !options_.checkpoint.best.empty() || options_.schedule.observes()))
       ending_ += join(", but ", never_measured(), ": none is the best");
     if (keeps_best() && measured) swap_best();

@@ -83,7 +83,12 @@ class CGC {
     if (!shared_gate_.empty() && !added.experts.empty())
       fail(name, ": task '", task, "' brings experts, which the gate of the shared features would weigh for all tasks");
     std::vector<std::string> tasks = detail::with_task(name, tasks_, task, added, true, false);
-    own_.push_back(detail::numbered(name, "own." + task + ".", added.experts));
+    std::vector<detail::ModelPart<T>> own = detail::numbered(name, "own." + task + ".", added.experts);
+    const Shape there = detail::shape_of(shared_.empty() ? first_own() : shared_[0], in_);
+    for (const detail::ModelPart<T>& expert : own)
+      if (const Shape gives = detail::shape_of(expert, in_); !(gives == there))
+        fail(name, ": ", expert.name, " gives ", gives, ", the experts there are ", there, "; all must give the same shape");
+    own_.push_back(std::move(own));
     tasks_ = std::move(tasks);
     add_gate(tasks_.size() - 1, rng);
   }

@@ -86,7 +86,14 @@ class MMoE {
   /// The new task has a gate of its own over the experts there are; where one gate serves all, that one.
   void add_task(const std::string& task, const AddedTask<T>& added, Rng& rng) {
     const bool one_for_all = gates_.size() < tasks_.size();
-    tasks_ = detail::with_task(name, tasks_, task, added, false, !one_for_all);
+    std::vector<std::string> tasks = detail::with_task(name, tasks_, task, added, false, !one_for_all);
+    if (added.gate) {
+      const Index width = detail::width_of(name, detail::ModelPart<T>("gates." + task, added.gate), in_);
+      if (width != experts())
+        fail(name, ": the gate of task '", task, "' gives ", width, " weights for ", experts(),
+             " experts; they must be as many");
+    }
+    tasks_ = std::move(tasks);
     if (one_for_all) return;
     gates_.emplace_back("gates." + task, added.gate ? added.gate : AnyModule<T>(detail::SoftmaxGate<T>(in_, experts(), rng)));
   }

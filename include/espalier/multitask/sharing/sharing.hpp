@@ -83,14 +83,19 @@ std::vector<ModelPart<T>> numbered(std::string_view who, std::string_view prefix
   return parts;
 }
 
+/// The shape of what a module makes of two samples of `in` features.
+template <class T>
+Shape shape_of(const ModelPart<T>& part, Index in) {
+  const NoGrad no_grad;
+  return part.module(Tensor<T>::zeros({2, in})).shape();
+}
 /// The features that a module makes of `in` features. Throws Error when that is not one row per sample.
 template <class T>
 Index width_of(std::string_view who, const ModelPart<T>& part, Index in) {
-  const NoGrad no_grad;
-  const Tensor<T> y = part.module(Tensor<T>::zeros({2, in}));
-  if (y.rank() != 2 || y.shape()[0] != 2)
-    fail(who, ": ", part.name, " makes ", y.shape(), " of ", Shape{2, in}, "; it must be [batch, width]");
-  return y.shape()[1];
+  const Shape y = shape_of(part, in);
+  if (y.rank() != 2 || y[0] != 2)
+    fail(who, ": ", part.name, " makes ", y, " of ", Shape{2, in}, "; it must be [batch, width]");
+  return y[1];
 }
 
 /// sum_e gate[:, e] of the experts' features [batch, ...], stacked along axis 1. Notes each expert's mean weight.

@@ -27,7 +27,10 @@ struct FAMO {
   static constexpr WeightingClaims claims{.positive = true, .permutation_equivariant = true, .sums_to_one = true};
   FAMOOptions options;
 
-  explicit FAMO(FAMOOptions options_ = {}) : options(std::move(options_)) {}
+  explicit FAMO(FAMOOptions options_ = {}) : options(std::move(options_)) {
+    detail::check_lr("FAMO", options.lr);
+    if (!(options.weight_decay >= 0)) fail("FAMO: weight_decay is ", options.weight_decay, "; it must not be negative");
+  }
 
   void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) {
     prepare(detail::task_count(info, out.size()));

@@ -28,6 +28,7 @@ struct GradNorm {
 
   explicit GradNorm(GradNormOptions options_ = {}) : options(options_) {
     if (!(options.alpha >= 0)) fail("GradNorm: alpha is ", options.alpha, "; it must not be negative");
+    detail::check_lr("GradNorm", options.lr);
   }
 
   void weights(std::span<const double> losses, GramianView gramian, const StepInfo& info, std::span<double> out) {

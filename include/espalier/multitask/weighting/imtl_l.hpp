@@ -22,7 +22,10 @@ struct IMTLL {
   static constexpr WeightingClaims claims{.positive = true, .permutation_equivariant = true};
   IMTLLOptions options;
 
-  explicit IMTLL(IMTLLOptions options_ = {}) : options(options_) {}
+  explicit IMTLL(IMTLLOptions options_ = {}) : options(options_) {
+    detail::check_lr("IMTLL", options.lr);
+    if (!(options.limit > 0)) fail("IMTLL: limit is ", options.limit, "; it must be above 0");
+  }
 
   void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) {
     prepare(detail::task_count(info, out.size()));

@@ -22,7 +22,10 @@ struct UncertaintyWeighting {
   static constexpr WeightingClaims claims{.positive = true, .permutation_equivariant = true};
   UncertaintyOptions options;
 
-  explicit UncertaintyWeighting(UncertaintyOptions options_ = {}) : options(options_) {}
+  explicit UncertaintyWeighting(UncertaintyOptions options_ = {}) : options(options_) {
+    detail::check_lr("UncertaintyWeighting", options.lr);
+    if (!(options.limit > 0)) fail("UncertaintyWeighting: limit is ", options.limit, "; it must be above 0");
+  }
 
   void weights(std::span<const double> losses, const StepInfo& info, std::span<double> out) {
     prepare(detail::task_count(info, out.size()));

@@ -88,6 +88,11 @@ inline void softmax_in_place(std::span<double> scores, double total) {
   for (double& s : scores) s *= total / sum;
 }
 
+/// Throws Error for a rate that is not above 0; `method` names the one whose own Adam has it.
+inline void check_lr(std::string_view method, double lr) {
+  if (!(lr > 0)) fail(method, ": lr is ", lr, "; it must be above 0");
+}
+
 /// Adam in double for one number a task, each with moments and a step count of its own, so that a task which is absent from
 /// a step keeps them. Without weight decay.
 class TaskAdam {
