@@ -28,12 +28,8 @@ struct SumOf {
         s3 += f(V::load(x + i + 3 * V::size), V::load(more + i + 3 * V::size)...);
       }
       for (; i + V::size <= end; i += V::size) s0 += f(V::load(x + i), V::load(more + i)...);
-      if (i < end) {  // padded lanes are selected away: f(0) need not be 0
-        V tail = f(V::load(x + i, end - i), V::load(more + i, end - i)...);
-        alignas(64) T lanes[V::size] = {};
-        tail.store(lanes, end - i);
-        s1 += V::load(lanes);
-      }
+      if (i < end)  // padded lanes are selected away: f(0) need not be 0
+        s1 += select(V::first(end - i), f(V::load(x + i, end - i), V::load(more + i, end - i)...), V());
       total += static_cast<double>(sum((s0 + s1) + (s2 + s3)));
     }
     return total;
@@ -183,11 +179,7 @@ struct Largest {
     using V = pack<T, Bytes>;
     const auto larger = [](const V& v, const V& best)
                             __attribute__((always_inline)) { return select(is_nan(v) | (v > best), v, best); };
-    if (n < V::size) {  // the first element in the lanes that are not there
-      alignas(64) T lanes[V::size];
-      for (int i = 0; i < V::size; ++i) lanes[i] = x[i < n ? i : 0];
-      return max(V::load(lanes));
-    }
+    if (n < V::size) return max(select(V::first(n), V::load(x, n), V(*x)));
     V even = V::load(x), odd = V::load(x + n - V::size);  // the tail, some of it twice
     Index i = V::size;
     for (; i + 2 * V::size <= n; i += 2 * V::size) {
