@@ -1,5 +1,11 @@
 // growth/*: how a training step's time grows with the batch, the width, the depth and the number of tasks, against how its
 // multiply-adds grow: the slopes of both in a log-log plot, by least squares. Above 1, a cost outgrows the arithmetic.
+//
+// What is above 1 for `tasks` and `batch` is no work that grows faster than they do. Counted by callgrind (AVX2), a step takes
+// 1.55 million instructions + 10,200 per task (at 16, 64, 256 and 1,024 tasks, within 0.5%), and 0.7 million + 73,500 per sample
+// (at 64, 256 and 1,024). The trunk, which does not grow with the tasks, does more multiply-adds per instruction than the heads:
+// that alone makes a ratio of 1.05. The rest is likely the cache: a head has 2 KB of weights, gradients and moments, a sample
+// 1 KB of activations in each layer, and both leave the second-level cache within the sweep.
 
 #include <cmath>
 #include <functional>

@@ -298,15 +298,14 @@ struct ClassRow {
   double parameter(Index p, Index column = 0) const { return static_cast<double>(parameters[p * stride + column]); }
 };
 
-/// A loss of classes has, for a row, `value(row, scratch)` and `slope(row, out)`; and `slope(y, chosen, parameters)` on
+/// A loss of classes has, for a row, `value(row)` and `slope(row, out)`; and `slope(y, chosen, parameters)` on
 /// tensors, `chosen` being 1 at each sample's class and 0 elsewhere.
 template <class T, class Loss>
 struct ClassLoss {
   static void sums(const LossColumns<T>& at, double* out) {
-    Tensor<T> scratch = Tensor<T>::empty({at.width()});
     for (Index i = 0; i < at.batch; ++i) {
       const T w = at.weight(i);
-      if (w > 0) *out += static_cast<double>(w) * Loss::value(row(at, i), scratch.raw());
+      if (w > 0) *out += static_cast<double>(w) * Loss::value(row(at, i));
     }
   }
   static void slopes(const LossColumns<T>& at, const T* scale, T* dy) {
@@ -361,9 +360,9 @@ struct CrossEntropy {
   }
 
   template <class T>
-  static double value(const detail::ClassRow<T>& at, T* scratch) {
+  static double value(const detail::ClassRow<T>& at) {
     T lse;
-    kernels::logsumexp(1, at.width, at.y, &lse, scratch);
+    kernels::logsumexp(1, at.width, at.y, &lse);
     const auto loss = [&](Index j) { return static_cast<double>(lse) - static_cast<double>(at.y[j]); };
     if (!smooth(at)) return loss(at.label);
     double sum = 0;

@@ -147,8 +147,8 @@ struct Softmax {
     const Tensor<T>& p = y.get(node);
     const Index n = p.shape()[-1];
     Tensor<T> dx = Tensor<T>::empty(g.value.shape());
-    if (p.size() > 0)
-      kernels::softmax_backward(g.value.size() / p.size(), p.size() / n, n, g.value.data(), p.data(), dx.raw());
+    for (Index at = 0; at < dx.size(); at += p.size())
+      kernels::softmax_backward(p.size() / n, n, g.value.data() + at, p.data(), dx.raw() + at);
     sweep.emit(node, 0, std::move(dx), g.labels);
   }
 };
@@ -177,8 +177,14 @@ struct LogSoftmax {
   Saved<T> y;
 
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
-    const Tensor<T> log_p = sweep.recording() ? y.get_output(node) : y.get(node);
-    sweep.emit(node, 0, g.value - exp(log_p) * sum(g.value, {-1}, {.keep_axes = true}), g.labels);
+    if (sweep.recording())
+      return sweep.emit(node, 0, g.value - exp(y.get_output(node)) * sum(g.value, {-1}, {.keep_axes = true}), g.labels);
+    const Tensor<T>& log_p = y.get(node);
+    const Index n = log_p.shape()[-1];
+    Tensor<T> dx = Tensor<T>::empty(g.value.shape());
+    for (Index at = 0; at < dx.size(); at += log_p.size())
+      kernels::log_softmax_backward(log_p.size() / n, n, g.value.data() + at, log_p.data(), dx.raw() + at);
+    sweep.emit(node, 0, std::move(dx), g.labels);
   }
 };
 template <Differentiable T>
@@ -220,9 +226,7 @@ Tensor<T> logsumexp(const Tensor<T>& x, int axis) {
     return logsumexp(moved, -1);
   }
   Tensor<T> y = Tensor<T>::empty(x.shape().part(0, x.rank() - 1));
-  const Index n = x.shape()[-1];
-  Tensor<T> scratch = Tensor<T>::empty({n});
-  kernels::logsumexp(y.size(), n, x.data(), y.raw(), scratch.raw());
+  kernels::logsumexp(y.size(), x.shape()[-1], x.data(), y.raw());
   if (recorded(x)) record(y, LogSumExp<T>{Saved<T>(x)}, x);
   return y;
 }

@@ -54,13 +54,13 @@ struct Focal {
   }
 
   template <class T>
-  static double value(const detail::ClassRow<T>& at, T* scratch) {
-    const Odds odds = odds_of(at, scratch);
+  static double value(const detail::ClassRow<T>& at) {
+    const Odds odds = odds_of(at);
     return std::pow(odds.rest, at.parameter(0)) * odds.loss;
   }
   template <class T>
   static void slope(const detail::ClassRow<T>& at, T* out) {
-    const Odds odds = odds_of(at, out);
+    const Odds odds = odds_of(at);
     kernels::softmax(1, at.width, at.y, out);
     const double gamma = at.parameter(0);
     // The slope in log p is -(1 - p)^gamma (1 + gamma p (-log p) / (1 - p)), and -log p / (1 - p) goes to 1 with p.
@@ -85,9 +85,9 @@ struct Focal {
   };
   /// 1 - p as the sum of the others' probabilities, which keeps its digits where p is near 1.
   template <class T>
-  static Odds odds_of(const detail::ClassRow<T>& at, T* scratch) {
+  static Odds odds_of(const detail::ClassRow<T>& at) {
     T lse;
-    kernels::logsumexp(1, at.width, at.y, &lse, scratch);
+    kernels::logsumexp(1, at.width, at.y, &lse);
     double rest = 0;
     for (Index j = 0; j < at.width; ++j)
       if (j != at.label) rest += std::exp(static_cast<double>(at.y[j]) - static_cast<double>(lse));

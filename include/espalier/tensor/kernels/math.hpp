@@ -43,6 +43,7 @@ struct FloatTraits<float> {
   static constexpr int infinity = 0x7f800000, nan = 0x7fc00000, sqrt_half = 0x3f3504f3;
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // high: 9 bits, so n * high is exact
   static constexpr float exp_low = -104, exp_high = 89, expm1_low = -20;      // beyond, results are 0, inf and -1
+  static constexpr float exp_down_low = -88;  // n is -127
 };
 template <>
 struct FloatTraits<double> {
@@ -50,6 +51,7 @@ struct FloatTraits<double> {
   static constexpr long long infinity = 0x7ff0000000000000, nan = 0x7ff8000000000000, sqrt_half = 0x3fe6a09e667f3bcd;
   static constexpr double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
   static constexpr double exp_low = -746, exp_high = 710, expm1_low = -40;
+  static constexpr double exp_down_low = -709;  // n is -1023
 };
 
 /// Added to a number far smaller than itself it rounds that number to an integer, left in the lowest mantissa bits.
@@ -179,6 +181,15 @@ ESPALIER_INLINE pack<T, B> exp(const pack<T, B>& x) {
   using F = detail::FloatTraits<T>;
   const auto [q, n] = detail::reduced_exp(min(max(x, P(F::exp_low)), P(F::exp_high)));
   return detail::scale(q + T(1), n);
+}
+
+/// e^x for x <= 0 with fewer instructions: 0 where it is below 2^-126.5 (float) and 2^-1022.5 (double).
+template <class T, int B>
+ESPALIER_INLINE pack<T, B> exp_down(const pack<T, B>& x) {
+  using P = pack<T, B>;
+  const auto [q, n] = detail::reduced_exp(max(x, P(detail::FloatTraits<T>::exp_down_low)));
+  const P power = detail::power_of_two(n);  // 0 for the lowest n, whose exponent's bits are zeros
+  return fma(q, power, power);
 }
 
 /// e^x - 1, accurate near 0.

@@ -217,6 +217,12 @@ struct pack {
   }
   ESPALIER_INLINE void store(T* p) const { *reinterpret_cast<unaligned*>(p) = v; }
 
+  /// True in the first n lanes (0 <= n <= size).
+  ESPALIER_INLINE static mask first(Index n) {
+    typedef lane_int from __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
+    const int_vector lanes = *reinterpret_cast<const from*>(detail::switch_on<lane_int, std::size_t{size}>.lane + size - n);
+    return mask(lanes);
+  }
   /// The first `n` numbers (0 <= n < size), then zeros. Touches no memory beyond them.
   ESPALIER_INLINE static pack load(const T* p, Index n) {
     pack r;
@@ -400,12 +406,6 @@ struct pack {
     return r;
   }
   static constexpr lane_int sign_bit = std::numeric_limits<lane_int>::min();
-  /// True in the first n lanes.
-  ESPALIER_INLINE static mask first(Index n) {
-    typedef lane_int from __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
-    const int_vector lanes = *reinterpret_cast<const from*>(detail::switch_on<lane_int, std::size_t{size}>.lane + size - n);
-    return mask(lanes);
-  }
   using lane_mask = std::conditional_t<sizeof(T) == 4, unsigned short, unsigned char>;  // AVX-512's, at 64 bytes
   template <class Combine>
   ESPALIER_INLINE T reduce(const Combine& combine) const {

@@ -28,12 +28,8 @@ struct SumOf {
         s3 += f(V::load(x + i + 3 * V::size), V::load(more + i + 3 * V::size)...);
       }
       for (; i + V::size <= end; i += V::size) s0 += f(V::load(x + i), V::load(more + i)...);
-      if (i < end) {  // padded lanes are selected away: f(0) need not be 0
-        V tail = f(V::load(x + i, end - i), V::load(more + i, end - i)...);
-        alignas(64) T lanes[V::size] = {};
-        tail.store(lanes, end - i);
-        s1 += V::load(lanes);
-      }
+      if (i < end)  // padded lanes are selected away: f(0) need not be 0
+        s1 += select(V::first(end - i), f(V::load(x + i, end - i), V::load(more + i, end - i)...), V());
       total += static_cast<double>(sum((s0 + s1) + (s2 + s3)));
     }
     return total;
@@ -65,74 +61,80 @@ double dot(Index n, const T* x, const T* y) {
 namespace detail {
 
 inline constexpr Index column_rows = 64, column_most = 64 * column_rows;
+/// Columns that are summed together: their totals, and the rows of a block, stay in the cache.
+inline constexpr Index column_chunk = 512;
 
-/// Four vectors of columns side by side, so that every line of the cache is read once and whole, then one by one.
+/// Blocks of rows one after another, as memory likes it; in a block four vectors of columns side by side, then one by one.
 struct ColumnSums {
   template <int Bytes, class T, class Sum>
-  ESPALIER_INLINE static void run(Index m, Index n, Sum* y, const T* x) {
-    constexpr Index width = pack<T, Bytes>::size;
-    Index j = 0;
-    for (; j + 4 * width <= n; j += 4 * width) strip<4, Bytes>(m, n, 4 * width, y + j, x + j);
-    for (; j < n; j += width) strip<1, Bytes>(m, n, std::min(width, n - j), y + j, x + j);
+  ESPALIER_INLINE static void run(Index m, Index n, Index columns, Sum* y, const T* x) {
+    using V = pack<T, Bytes>;
+    alignas(64) T total[column_chunk];
+    double totals[column_chunk];
+    std::fill_n(total, std::min<Index>(column_chunk, columns + V::size), T(0));
+    if (m > column_most) std::fill_n(totals, columns, 0.0);
+    const bool far = m * n * Index{sizeof(T)} > 1 << 18;  // not in the second-level cache
+    for (Index i = 0; i < m;) {
+      const Index rows = std::min(column_rows, m - i);
+      const T* const block = x + i * n;
+      Index j = 0;
+      for (; j + 4 * V::size <= columns; j += 4 * V::size) strip<4, Bytes>(rows, n, 4 * V::size, far, total + j, block + j);
+      for (; j < columns; j += V::size) strip<1, Bytes>(rows, n, std::min<Index>(V::size, columns - j), far, total + j, block + j);
+      i += rows;
+      if (m > column_most && (i % column_most == 0 || i == m)) {
+        for (Index k = 0; k < columns; ++k) totals[k] += static_cast<double>(total[k]);
+        std::fill_n(total, columns, T(0));
+      }
+    }
+    const auto end = [&](const auto* sums) __attribute__((always_inline)) {
+      for (Index k = 0; k < columns; ++k) y[k] += static_cast<Sum>(sums[k]);
+    };
+    if (m > column_most) return end(totals);
+    if constexpr (!std::is_same_v<Sum, T>) end(total);
+    else for_each_pack<Bytes>(columns, y, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a + b; },
+                              static_cast<const T*>(y), static_cast<const T*>(total));
   }
 
  private:
-  template <int Vectors, int Bytes, class T, class Sum>
-  ESPALIER_INLINE static void strip(Index m, Index n, Index columns, Sum* y, const T* x) {
+  /// total += the rows' sum, even and odd rows apart. The rows of a block are too many for the processor to see what comes next
+  /// in each, so it is told where they are `far`.
+  template <int Vectors, int Bytes, class T>
+  ESPALIER_INLINE static void strip(Index rows, Index n, Index columns, bool far, T* total, const T* x) {
     using V = pack<T, Bytes>;
     const bool whole = columns == Vectors * V::size;
     const auto load = [&](const T* p) __attribute__((always_inline)) { return whole ? V::load(p) : V::load(p, columns); };
-    constexpr auto vectors = std::size_t{Vectors}, numbers = std::size_t{Vectors * V::size};
-    V total[vectors];
-    double totals[numbers] = {};
-    alignas(64) T lanes[numbers];
-    const auto take_down = [&]() __attribute__((always_inline)) {
-      for (int v = 0; v < Vectors; ++v) total[v].store(lanes + v * V::size);
-      for (int k = 0; k < Vectors * V::size; ++k) totals[k] += static_cast<double>(lanes[k]);
-      for (int v = 0; v < Vectors; ++v) total[v] = V();
-    };
-    for (Index i = 0; i < m;) {
-      const Index end = std::min(m, i + column_rows);
-      V s0[vectors], s1[vectors];
-      for (; i + 2 <= end; i += 2) {
-        const T* p = x + i * n;
+    V s0[std::size_t{Vectors}], s1[std::size_t{Vectors}];
+    Index i = 0;
+    for (; i + 2 <= rows; i += 2, x += 2 * n) {
 #pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) {
-          s0[v] += load(p + v * V::size);
-          s1[v] += load(p + n + v * V::size);
+      for (int v = 0; v < Vectors; ++v) {
+        s0[v] += load(x + v * V::size);
+        s1[v] += load(x + n + v * V::size);
+      }
+      if (far)  // the strip after the next
+        for (int v = 0; v < Vectors; v += 64 / Bytes) {
+          __builtin_prefetch(x + (2 * Vectors + v) * V::size);
+          __builtin_prefetch(x + n + (2 * Vectors + v) * V::size);
         }
-      }
-      if (i < end) {
-        const T* p = x + i++ * n;
-        for (int v = 0; v < Vectors; ++v) s0[v] += load(p + v * V::size);
-      }
-      for (int v = 0; v < Vectors; ++v) total[v] += s0[v] + s1[v];
-      if (m > column_most && (i % column_most == 0 || i == m)) take_down();
     }
-    if constexpr (std::is_same_v<Sum, T>) {
-      if (m <= column_most) {
-        for (int v = 0; v < Vectors; ++v) {
-          T* const to = y + v * V::size;
-          if (whole) (V::load(to) + total[v]).store(to);
-          else (V::load(to, columns) + total[v]).store(to, columns);
-        }
-        return;
-      }
-    } else if (m <= column_most) {
-      take_down();
-    }
-    for (Index k = 0; k < columns; ++k) y[k] += static_cast<Sum>(totals[k]);
+    if (i < rows)
+      for (int v = 0; v < Vectors; ++v) s0[v] += load(x + v * V::size);
+    for (int v = 0; v < Vectors; ++v) (V::load(total + v * V::size) + (s0[v] + s1[v])).store(total + v * V::size);
   }
 };
 
 }  // namespace detail
 
 /// y[j] += sum over i of x[i * n + j], i in [0, m): rows are added in blocks of 64, so that rounding grows slowly, and beyond
-/// 4,096 rows the sum goes on in double. Sum is T or double.
+/// 4,096 rows the sum goes on in double. Columns are shared among threads. Sum is T or double.
 template <class T, class Sum>
 void add_column_sums(Index m, Index n, Sum* y, const T* x) {
-  if (n == 1) *y += static_cast<Sum>(sum(m, x));
-  else dispatch<detail::ColumnSums>(m, n, y, x);
+  if (n == 1) return (void)(*y += static_cast<Sum>(sum(m, x)));
+  constexpr Index chunk = detail::column_chunk;
+  parallel_for((n + chunk - 1) / chunk, m * n, [&](Index block) {
+    const Index j = block * chunk;
+    dispatch<detail::ColumnSums>(m, n, std::min(chunk, n - j), y + j, x + j);
+  });
 }
 
 namespace detail {
@@ -183,11 +185,7 @@ struct Largest {
     using V = pack<T, Bytes>;
     const auto larger = [](const V& v, const V& best)
                             __attribute__((always_inline)) { return select(is_nan(v) | (v > best), v, best); };
-    if (n < V::size) {  // the first element in the lanes that are not there
-      alignas(64) T lanes[V::size];
-      for (int i = 0; i < V::size; ++i) lanes[i] = x[i < n ? i : 0];
-      return max(V::load(lanes));
-    }
+    if (n < V::size) return max(select(V::first(n), V::load(x, n), V(*x)));
     V even = V::load(x), odd = V::load(x + n - V::size);  // the tail, some of it twice
     Index i = V::size;
     for (; i + 2 * V::size <= n; i += 2 * V::size) {
