@@ -534,8 +534,9 @@ struct Ridge {
 /// An architecture whose penalty is one number, not one per sample.
 struct Summed {
   static constexpr std::string_view name = "Summed";
+  std::vector<std::string> names = {"a", "b"};
   Tensor<double> factor = parameter(Tensor<double>::ones({3}));
-  const std::vector<std::string>& tasks() const { return ::tasks; }
+  const std::vector<std::string>& tasks() const { return names; }
   PoolVector<Tensor<double>> operator()(const Tensor<double>& x, Pass*) const { return PoolVector<Tensor<double>>(2, x * factor); }
   PoolVector<Tensor<double>> penalty(const Tensor<double>&, Pass*) const { return PoolVector<Tensor<double>>(1, sum(factor)); }
   void own() {}

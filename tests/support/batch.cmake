@@ -3,7 +3,7 @@
 
 # Sets <result> to <sources> (below the current folder) with the files put together up to <bytes> of them in a unit
 # <binary folder>/batches/<name>_<n>.cpp: what they include first, then each in a namespace of its own. What has to stand outside
-# of any namespace stays alone.
+# of any namespace stays alone. A test so refers to its own names without a leading ::.
 function(batch_sources result name bytes sources)
   set(units "")
   set(count 0)
