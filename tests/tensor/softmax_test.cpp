@@ -41,12 +41,12 @@ void check_lengths(double tolerance) {
 
 }  // namespace
 
-TEST_CASE("softmax, log_softmax and logsumexp are exact for rows of any length", "[softmax]") {
+TEST_CASE("softmax, log_softmax and logsumexp are exact for rows of any length", "[fast]") {
   check_lengths<float>(1.2e-7);
   check_lengths<double>(2.3e-16);
 }
 
-TEST_CASE("softmax's limits: infinite elements share a row, a NaN takes it whole", "[softmax]") {
+TEST_CASE("softmax's limits: infinite elements share a row, a NaN takes it whole", "[fast]") {
   constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (const Index n : {3, 8, 40}) {
     CAPTURE(n);
@@ -87,7 +87,7 @@ TEST_CASE("softmax's limits: infinite elements share a row, a NaN takes it whole
   }
 }
 
-TEST_CASE("exp_down is exp below 0, but for what is next to nothing", "[softmax]") {
+TEST_CASE("exp_down is exp below 0, but for what is next to nothing", "[fast]") {
   const auto check = [](auto one, double from) {
     using T = decltype(one);
     std::vector<T> x(4096), y(x.size());

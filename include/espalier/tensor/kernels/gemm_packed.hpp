@@ -1,6 +1,7 @@
 #pragma once
-// PackedWeight: a layer's weight in the order in which gemm's tiles read it, for weights that stay as they are over many
-// products. A product of few rows then copies nothing, and its elements have the bits that gemm gives them.
+// Included by name. PackedWeight: a layer's weight in the order in which gemm's tiles read it, for weights that stay as
+// they are over many products. A product of few rows then copies nothing, and its elements have the bits that gemm gives
+// them.
 
 #include "espalier/core/memory.hpp"
 #include "espalier/tensor/kernels/gemm.hpp"
