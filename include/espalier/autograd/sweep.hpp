@@ -11,10 +11,7 @@
 
 #include <algorithm>
 
-#include "espalier/autograd/node.hpp"
-#include "espalier/core/order.hpp"
-#include "espalier/tensor/kernels/elementwise.hpp"
-#include "espalier/tensor/kernels/gemm.hpp"
+#include "espalier/autograd/cotangents.hpp"
 #include "espalier/tensor/kernels/reduce.hpp"
 
 namespace espalier::inline ESPALIER_ABI {
@@ -47,25 +44,6 @@ struct LeafSink {
   }
 };
 
-namespace detail {
-/// One matrix [m, n] for each label: a's columns [begin, end) times b's rows [begin, end). a is [m, columns] by strides.
-template <class T>
-Tensor<T> segment_products(Index m, Index n, kernels::Strided<T> a, const T* b, const Labels& labels, const Shape& shape) {
-  Tensor<T> all = Tensor<T>::empty(Shape{labels.count()} + shape);
-  for (Index k = 0; k < labels.count(); ++k) {
-    const Label& label = labels[k];
-    kernels::gemm<T>(m, n, label.end - label.begin, a.from(0, label.begin), {b + label.begin * n, n, 1}, all.raw() + k * m * n, n);
-  }
-  return all;
-}
-/// The tasks of diagonal labels, as rows.
-inline Labels as_rows(const Labels& labels) {
-  Labels rows(labels.count(), false);
-  for (Index k = 0; k < labels.count(); ++k) rows.begin()[k] = {labels[k].task, 0, 0};
-  return rows;
-}
-}  // namespace detail
-
 struct SweepOptions {
   bool record = false;    // the backward pass is itself recorded
   bool retain = false;    // the graph may be swept again
@@ -92,7 +70,7 @@ class Sweep {
   Sweep& operator=(const Sweep&) = delete;
   ~Sweep() {
     detail::thread_state.recording = thread_recording_;
-    for (Node<T>* node : heap_) drop_list(std::exchange(node->pending, nullptr));
+    for (Node<T>* node : heap_) detail::drop_list(std::exchange(node->pending, nullptr));
     for (Captured& c : captured_) c.node->captured = false;
   }
 
@@ -135,7 +113,7 @@ class Sweep {
     while (!heap_.empty()) {
       Node<T>& node = *pop();
       if (heap_.empty() && !node.leaf && !is_of_a_task(node)) {
-        if (node.pending->next) merge(*node.pending);
+        if (node.pending->next) detail::merge(*node.pending);
         if (node.pending->labels.rows() && node.pending->labels.count() == tasks) {
           push(&node);
           return node.pending;
@@ -254,41 +232,15 @@ class Sweep {
       return;
     }
     if (Cotangent<T>* first = node.pending) {
-      const bool united = unite(first->labels, labels, options_.separate);
+      const bool united = detail::unite(first->labels, labels, options_.separate);
       if (!options_.separate || united) {
         if (!united) first->labels = {};
         return add(first->value, g);
       }
     }
-    auto* c = new (detail::take_block(cotangent_class)) Cotangent<T>{std::move(g), labels, node.pending};
+    auto* c = new (detail::take_block(detail::cotangent_class<T>)) Cotangent<T>{std::move(g), labels, node.pending};
     if (!node.pending) push(&node);
     node.pending = c;
-  }
-
-  /// Makes `a` the labels of the sum of two cotangents; false where they do not simply add: then the rows must be stacked.
-  /// Diagonal ones add unless a segment of one task cuts into one of another, or tasks that stay apart would have two.
-  static bool unite(Labels& a, const Labels& b, bool separate) {
-    if (a == b) return true;
-    if (!a.diagonal() || !b.diagonal()) return false;
-    PoolVector<Label> all;  // both are in the order of the axis: merged
-    const Label *p = a.begin(), *q = b.begin();
-    while (p != a.end() || q != b.end()) {
-      const Label& label = q == b.end() || (p != a.end() && p->begin <= q->begin) ? *p++ : *q++;
-      if (all.empty() || label.begin >= all.back().end) {
-        all.push_back(label);
-      } else if (label.task != all.back().task || label.begin != all.back().begin || label.end != all.back().end) {
-        return false;
-      }
-    }
-    if (separate) {  // a task has one segment
-      PoolVector<Index> tasks;
-      for (const Label& label : all) tasks.push_back(label.task);
-      detail::sort_unique(tasks);
-      if (tasks.size() != all.size()) return false;
-    }
-    a = Labels(static_cast<Index>(all.size()), true);
-    std::copy_n(all.begin(), all.size(), a.begin());
-    return true;
   }
 
   void add(Tensor<T>& sum, Tensor<T>& g) {
@@ -311,7 +263,7 @@ class Sweep {
   void visit(Node<T>& node, Cotangent<T>* list) {
     const Guard guard{list};
     if (!waiting_.empty()) factor_ = take_waiting(node);
-    if (list->next) merge(*list);
+    if (list->next) detail::merge(*list);
     if (node.captured) keep(node, list->value);
     if (node.leaf) {
       if (options_.leaves) to_leaf(static_cast<Leaf<T>&>(node), std::move(list->value), list->labels);
@@ -361,59 +313,10 @@ class Sweep {
       if (c.node == &node) c.value = value;
   }
 
-  /// A diagonal cotangent for a rule that does not know of it: one row per task, zero outside the task's segment of the
-  /// last axis. In a sweep that sums the tasks the label is dropped instead.
-  void open_diagonal(Cotangent<T>& c) {
-    if (!options_.separate) {
-      c.labels = {};
-      return;
-    }
-    const Shape& shape = c.value.shape();
-    const Index width = shape[-1], outer = width == 0 ? 0 : shape.size() / width, count = c.labels.count();
-    Labels rows(count, false);
-    Tensor<T> open = Tensor<T>::zeros(Shape{count} + shape);
-    for (Index k = 0; k < count; ++k) {
-      const Label& label = c.labels[k];
-      rows.begin()[k] = {label.task, 0, 0};
-      for (Index i = 0; i < outer; ++i)
-        std::copy_n(c.value.data() + i * width + label.begin, label.end - label.begin,
-                    open.raw() + (k * outer + i) * width + label.begin);
-    }
-    c.value = std::move(open);
-    c.labels = rows;
-  }
-
-  /// Everything that arrived at a node, in one cotangent: the sorted union of the tasks, each row added up.
-  void merge(Cotangent<T>& first) {
-    PoolVector<Index> tasks;
-    for (Cotangent<T>* c = &first; c; c = c->next) {
-      if (!c->labels) fail("backward: a task's cotangent met one without a task; label all starting points or none");
-      if (c->labels.diagonal()) open_diagonal(*c);
-      for (const Label& label : c->labels) tasks.push_back(label.task);
-    }
-    detail::sort_unique(tasks);
-    const auto count = static_cast<Index>(tasks.size());
-    Labels labels(count, false);
-    for (Index k = 0; k < count; ++k) labels.begin()[k] = {tasks[static_cast<std::size_t>(k)], 0, 0};
-    const Shape row_shape = first.value.shape().part(1, first.value.rank());
-    const Index row = row_shape.size();
-    Tensor<T> all = Tensor<T>::empty(Shape{count} + row_shape);
-    PoolVector<char> written(tasks.size(), 0);
-    // The list is newest first; adding oldest first keeps the order of a sweep that sums.
-    PoolVector<Cotangent<T>*> order;
-    for (Cotangent<T>* c = &first; c; c = c->next) order.push_back(c);
-    std::reverse(order.begin(), order.end());
-    for (Cotangent<T>* c : order)
-      for (Index i = 0; i < c->labels.count(); ++i) {
-        const auto k = std::lower_bound(tasks.begin(), tasks.end(), c->labels[i].task) - tasks.begin();
-        const T* from = c->value.data() + i * row;
-        T* to = all.raw() + k * row;
-        if (std::exchange(written[static_cast<std::size_t>(k)], 1)) kernels::add_to(row, to, from);
-        else std::copy_n(from, row, to);
-      }
-    first.value = std::move(all);
-    first.labels = labels;
-    drop_list(std::exchange(first.next, nullptr));
+  /// For a rule that does not know of diagonal cotangents. In a sweep that sums the tasks the label is dropped instead.
+  void open_diagonal(Cotangent<T>& c) const {
+    if (options_.separate) detail::open_rows(c);
+    else c.labels = {};
   }
 
   void each_row(Node<T>& node, Cotangent<T>& g) {
@@ -440,17 +343,9 @@ class Sweep {
     return node;
   }
 
-  static constexpr unsigned cotangent_class = detail::size_class(sizeof(Cotangent<T>));
-  static void drop_list(Cotangent<T>* c) {
-    while (c) {
-      Cotangent<T>* next = c->next;
-      c->~Cotangent();
-      detail::give_block(std::exchange(c, next), cotangent_class);
-    }
-  }
   struct Guard {
     Cotangent<T>* list;
-    ~Guard() { drop_list(list); }
+    ~Guard() { detail::drop_list(list); }
   };
 
   SweepOptions options_;

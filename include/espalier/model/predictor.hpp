@@ -26,6 +26,7 @@ class PackedChain {
   /// A linear layer of these tensors.
   PackedChain(const Tensor<T>& weight, const Tensor<T>& bias) { add(weight, bias); }
 
+  bool empty() const { return steps_.empty(); }
   /// x is [batch, width].
   Tensor<T> operator()(Tensor<T> x) const {
     for (const Step& step : steps_)
@@ -108,7 +109,6 @@ class Predictor {
     layout_ = heads.layout();
     for (Index i = 0; i < heads.size(); ++i)
       if (!layout_->places[static_cast<std::size_t>(i)].packed()) separate_.emplace_back(heads[i]);
-    packed_ = heads.packed_weight().defined();
   }
 
   /// What model(x) gives.
@@ -116,7 +116,7 @@ class Predictor {
     if (!x.defined() || x.rank() != 2) return model_(x);
     const NoGrad no_grad;
     const Tensor<T> features = trunk_(x.detach());
-    Tensor<T> block = packed_ ? block_(features) : Tensor<T>();
+    Tensor<T> block = block_.empty() ? Tensor<T>() : block_(features);
     PoolVector<Tensor<T>> separate;
     for (const auto& head : separate_) separate.push_back(head(features));
     return Outputs<T>(layout_, std::move(block), std::move(separate));
@@ -127,7 +127,6 @@ class Predictor {
   detail::PackedChain<T> trunk_, block_;
   std::vector<detail::PackedChain<T>> separate_;
   Shared<OutputLayout> layout_;
-  bool packed_ = false;
 };
 
 }  // namespace espalier::inline ESPALIER_ABI

@@ -60,8 +60,7 @@ class SharingModel {
     }
     if (!(penalty_ >= 0 && penalty_ < std::numeric_limits<double>::infinity()))
       fail("SharingModel: penalty is ", penalty_, "; it must be finite and not negative");
-    layout.notes = sharing_.notes();
-    if (penalty_ > 0) layout.notes.push_back("penalty");
+    layout.notes = note_names();
     layout_ = Shared<OutputLayout>(std::move(layout));
     const bool fused = !options.encoders.empty();
     if (!fused && (options.fusion || options.modality_dropout != 0))
@@ -104,6 +103,11 @@ class SharingModel {
  private:
   static constexpr std::uint64_t sharing_name = detail::hash_name("sharing"), heads_name = detail::hash_name("heads");
 
+  std::vector<std::string> note_names() const {
+    std::vector<std::string> all = sharing_.notes();
+    if (penalty_ > 0) all.push_back("penalty");
+    return all;
+  }
   const Tensor<T>& only(const Tensor<T>& x) const {
     if (!front_.empty()) fail("SharingModel: it has encoders; give it inputs by the names of ", front_.encoders().names());
     return x;
@@ -218,8 +222,7 @@ void SharingModel<T>::add_task(std::string name, AnyModule<T> head, Rng& rng, Ad
   OutputLayout layout = *layout_;
   layout.names.push_back(name);
   layout.places.push_back({.separate = static_cast<Index>(heads_.size())});
-  layout.notes = sharing_.notes();
-  if (penalty_ > 0) layout.notes.push_back("penalty");
+  layout.notes = note_names();
   layout_ = Shared<OutputLayout>(std::move(layout));
   heads_.emplace_back(std::move(name), std::move(head));
 }

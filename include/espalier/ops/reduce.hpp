@@ -127,6 +127,17 @@ Tensor<Index> argmax(const Tensor<T>& x) {
   return y;
 }
 
+namespace detail {
+/// What `kernel(m, n, g, y, dx)` makes of every row of the cotangent, of each task in turn, and of the result y [..., n].
+template <class T>
+Tensor<T> backward_of_rows(const Tensor<T>& g, const Tensor<T>& y, void (*kernel)(Index, Index, const T*, const T*, T*)) {
+  const Index n = y.shape()[-1];
+  Tensor<T> dx = Tensor<T>::empty(g.shape());
+  for (Index at = 0; at < dx.size(); at += y.size()) kernel(y.size() / n, n, g.data() + at, y.data(), dx.raw() + at);
+  return dx;
+}
+}  // namespace detail
+
 /// e^x / sum e^x along the last axis.
 template <class T>
 struct Softmax {
@@ -144,12 +155,7 @@ struct Softmax {
       const Tensor<T> p = y.get_output(node);
       return sweep.emit(node, 0, p * (g.value - sum(g.value * p, {-1}, {.keep_axes = true})), g.labels);
     }
-    const Tensor<T>& p = y.get(node);
-    const Index n = p.shape()[-1];
-    Tensor<T> dx = Tensor<T>::empty(g.value.shape());
-    for (Index at = 0; at < dx.size(); at += p.size())
-      kernels::softmax_backward(p.size() / n, n, g.value.data() + at, p.data(), dx.raw() + at);
-    sweep.emit(node, 0, std::move(dx), g.labels);
+    sweep.emit(node, 0, detail::backward_of_rows(g.value, y.get(node), kernels::softmax_backward<T>), g.labels);
   }
 };
 /// Softmax along `axis`. A row of -inf alone gives zeros.
@@ -179,12 +185,7 @@ struct LogSoftmax {
   void vjp(Sweep<T>& sweep, Node<T>& node, Cotangent<T>& g) {
     if (sweep.recording())
       return sweep.emit(node, 0, g.value - exp(y.get_output(node)) * sum(g.value, {-1}, {.keep_axes = true}), g.labels);
-    const Tensor<T>& log_p = y.get(node);
-    const Index n = log_p.shape()[-1];
-    Tensor<T> dx = Tensor<T>::empty(g.value.shape());
-    for (Index at = 0; at < dx.size(); at += log_p.size())
-      kernels::log_softmax_backward(log_p.size() / n, n, g.value.data() + at, log_p.data(), dx.raw() + at);
-    sweep.emit(node, 0, std::move(dx), g.labels);
+    sweep.emit(node, 0, detail::backward_of_rows(g.value, y.get(node), kernels::log_softmax_backward<T>), g.labels);
   }
 };
 template <Differentiable T>

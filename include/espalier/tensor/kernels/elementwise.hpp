@@ -110,6 +110,14 @@ struct BroadcastAxes {
 
 }  // namespace detail
 
+/// Calls body(first, rows) for blocks of whole rows, m rows of n >= 1 in all, shared among threads. `work`: of an element.
+template <class Body>
+void for_row_blocks(Index m, Index n, Index work, Body&& body) {
+  const Index rows = std::max<Index>(1, block_size / n);
+  parallel_for((m + rows - 1) / rows, m * n * work,
+               [&](Index block) { body(block * rows, std::min(rows, m - block * rows)); });
+}
+
 /// y = f(a, b) over the broadcast shape `out`.
 template <class T, class F>
 void broadcast_map(const Shape& out, T* y, const F& f, const Shape& shape_a, const T* a, const Shape& shape_b, const T* b) {

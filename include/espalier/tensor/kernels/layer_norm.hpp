@@ -73,20 +73,16 @@ struct NormaliseRowsBackward {
 /// statistics [m, 2] takes each row's mean and 1 / sqrt(...). weight and bias are [n] or null, a bias only with a weight.
 template <class T>
 void layer_norm(Index m, Index n, const T* x, T* y, double eps, T* statistics, const T* weight, const T* bias) {
-  const Index rows = std::max<Index>(1, block_size / n);
-  parallel_for((m + rows - 1) / rows, m * n * element_work, [&](Index block) {
-    const Index i = block * rows;
-    dispatch<detail::NormaliseRows>(std::min(rows, m - i), n, x + i * n, y + i * n, eps, statistics + 2 * i, weight, bias);
+  for_row_blocks(m, n, element_work, [&](Index i, Index rows) {
+    dispatch<detail::NormaliseRows>(rows, n, x + i * n, y + i * n, eps, statistics + 2 * i, weight, bias);
   });
 }
 
 /// Its backward: dx [m, n], and gx, whose column sums are the weight's gradient; either may be null.
 template <class T>
 void layer_norm_backward(Index m, Index n, const T* g, const T* x, const T* statistics, const T* weight, T* dx, T* gx) {
-  const Index rows = std::max<Index>(1, block_size / n);
-  parallel_for((m + rows - 1) / rows, m * n * element_work, [&](Index block) {
-    const Index i = block * rows;
-    dispatch<detail::NormaliseRowsBackward>(std::min(rows, m - i), n, g + i * n, x + i * n, statistics + 2 * i, weight,
+  for_row_blocks(m, n, element_work, [&](Index i, Index rows) {
+    dispatch<detail::NormaliseRowsBackward>(rows, n, g + i * n, x + i * n, statistics + 2 * i, weight,
                                             dx ? dx + i * n : nullptr, gx ? gx + i * n : nullptr);
   });
 }

@@ -147,10 +147,8 @@ struct LogSoftmaxRowsBackward {
 template <class Kernel, class T, class... P>
 void by_rows(Index m, Index n, T* y, const P*... inputs) {
   if (n == 0) return;
-  const Index rows = std::max<Index>(1, block_size / n);
-  parallel_for((m + rows - 1) / rows, m * n * 2 * element_work, [&](Index block) {
-    const Index i = block * rows;
-    dispatch<Kernel>(std::min(rows, m - i), n, inputs + i * n..., y + i * n);
+  for_row_blocks(m, n, 2 * element_work, [&](Index i, Index rows) {
+    dispatch<Kernel>(rows, n, inputs + i * n..., y + i * n);
   });
 }
 
@@ -166,10 +164,8 @@ void softmax(Index m, Index n, const T* x, T* y) {
 template <class T>
 void logsumexp(Index m, Index n, const T* x, T* out) {
   if (n == 0) return (void)std::fill_n(out, m, -std::numeric_limits<T>::infinity());
-  const Index rows = std::max<Index>(1, block_size / n);
-  parallel_for((m + rows - 1) / rows, m * n * 2 * element_work, [&](Index block) {
-    const Index i = block * rows;
-    dispatch<detail::LogSumExpRows>(std::min(rows, m - i), n, x + i * n, out + i);
+  for_row_blocks(m, n, 2 * element_work, [&](Index i, Index rows) {
+    dispatch<detail::LogSumExpRows>(rows, n, x + i * n, out + i);
   });
 }
 
